@@ -1,0 +1,321 @@
+package allocator
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// A draft is a decision in the making.
+type draft struct {
+	*Snapshot
+	v      *service
+	now    time.Time
+	wake   time.Time
+	target [2]netip.Addr // what v is to hold in the end, by family
+	seat   [2]bool       // a seat is kept for it instead
+	gone   map[netip.Addr]Code
+	record Record
+	state  []Reason
+	steps  []Reason
+}
+
+// decide answers for one Service. Its answer is entered as planned.
+func (s *Snapshot) decide(v *service, now time.Time) (Decision, time.Time) {
+	d := &draft{Snapshot: s, v: v, now: now, gone: map[netip.Addr]Code{}}
+	wanted := [2]bool{}
+	for _, f := range v.Families {
+		wanted[slot(f)] = true
+	}
+	var current [2]netip.Addr
+	for i, f := range []Family{IPv4, IPv6} {
+		if current[i] = d.current(f); current[i].IsValid() && !wanted[i] && len(v.Families) > 0 {
+			d.gone[current[i]] = FamilyGone // the Service has no cluster IP that could serve it
+			current[i] = netip.Addr{}
+		}
+	}
+	for i := range current {
+		if current[i].IsValid() {
+			current[i] = d.clash(current[i])
+		} else if wanted[i] {
+			d.comeBack(i)
+		}
+	}
+	refused := d.wish(&current)
+	for i := range current {
+		if current[i].IsValid() {
+			d.stay(i, current[i])
+		}
+	}
+	if !refused {
+		d.fill()
+	}
+	return d.finish(), d.wake
+}
+
+// current picks, among the published addresses of a family, the one that v means
+// to hold: what its user names, else the first that is not being left.
+func (d *draft) current(f Family) (best netip.Addr) {
+	v := d.v
+	for _, a := range v.Holds {
+		if FamilyOf(a) != f {
+			continue
+		}
+		switch {
+		case v.request.named(a):
+			return a
+		case !best.IsValid(), timed(v.Record.Overlap, best) && !timed(v.Record.Overlap, a):
+			best = a
+		}
+	}
+	return best
+}
+
+// clash leaves the address at once when v brought a clash of ports to it (rule
+// d), and keeps a seat there. It returns the address when v may stay.
+func (d *draft) clash(a netip.Addr) netip.Addr {
+	c := d.brought(d.v, a)
+	if c.code == "" {
+		return a
+	}
+	d.gone[a] = PortClash
+	if d.wants(a) {
+		d.keep(Timer{a, PortClash, d.now}, c)
+	}
+	return netip.Addr{}
+}
+
+// keep keeps a seat for v on the address until the settle time is over.
+func (d *draft) keep(t Timer, c cause) {
+	until, _ := d.deadline(t.Since, d.settings.Settle)
+	d.seat[slot(FamilyOf(t.Addr))] = true
+	d.record.Kept = append(d.record.Kept, t)
+	d.say(Reason{Code: SeatKept, Addr: t.Addr, Others: c.others, Ports: c.ports, Until: until})
+}
+
+// comeBack lets v return to the address of family i where a seat is kept for it,
+// as soon as that address admits it.
+func (d *draft) comeBack(i int) {
+	for _, t := range d.v.Record.Kept {
+		if slot(FamilyOf(t.Addr)) != i || !d.wants(t.Addr) || d.lostPool(d.v, t.Addr).code != "" {
+			continue
+		}
+		ok, c := d.admits(d.v, t.Addr, true)
+		if ok {
+			d.take(t.Addr, Returned)
+		} else if until, over := d.deadline(t.Since, d.settings.Settle); !over {
+			d.wakeAt(until)
+			d.keep(t, c)
+		}
+		return
+	}
+}
+
+// wants tells whether v's own request allows the address.
+func (d *draft) wants(a netip.Addr) bool {
+	r := &d.v.request
+	if r.err != nil {
+		return true // a request that cannot be read changes nothing
+	}
+	if n := r.addrs[slot(FamilyOf(a))]; n.IsValid() {
+		return n == a
+	}
+	if r.pool == "" {
+		return true
+	}
+	if p := d.poolOf(a); p != nil {
+		return p.Name == r.pool
+	}
+	m := d.v.mark(a)
+	return m != nil && m.Pool == r.pool
+}
+
+// wish follows v's own request where it asks for other addresses than the
+// current ones (rule b). It tells whether the request had to be refused; then
+// the addresses held are kept.
+func (d *draft) wish(current *[2]netip.Addr) (refused bool) {
+	v, n := d.v, need{all: true}
+	if v.request.err != nil && v.holder() {
+		d.say(Reason{Code: BadRequest, Detail: v.request.err.Error()})
+		return true
+	}
+	for _, f := range v.Families {
+		i := slot(f)
+		if current[i].IsValid() && !d.wants(current[i]) {
+			n.families = append(n.families, f)
+			n.named[i] = v.request.addrs[i]
+		}
+	}
+	if len(n.families) == 0 {
+		return false
+	}
+	found, why := d.choose(v, n)
+	if why.Code != "" {
+		d.say(why)
+		return true
+	}
+	for _, f := range n.families {
+		i := slot(f)
+		d.gone[current[i]] = OtherWanted
+		current[i] = netip.Addr{}
+		d.take(found[i], "")
+	}
+	return false
+}
+
+// stay keeps the current address of family i, unless rule c or e says to leave
+// it and the settle time is over.
+func (d *draft) stay(i int, a netip.Addr) {
+	c := d.lostPool(d.v, a)
+	if c.code == "" {
+		c = d.disagrees(d.v, a)
+	}
+	if c.code == "" {
+		d.target[i] = a
+		d.say(Reason{Code: Held, Addr: a, Pool: d.poolName(a)})
+		return
+	}
+	t := Timer{a, c.code, d.now}
+	for _, u := range d.v.Record.Settling {
+		if u.Addr == a && u.Code == c.code {
+			t = u
+		}
+	}
+	why := Reason{Code: c.code, Addr: a, Others: c.others, Pool: c.pool}
+	until, over := d.deadline(t.Since, d.settings.Settle)
+	if !over {
+		d.wakeAt(until)
+		why.Until = until
+		d.settle(i, t, why)
+		return
+	}
+	found, nowhere := d.elsewhere(i, a)
+	switch {
+	case nowhere.Code == "":
+		d.gone[a] = c.code
+		d.take(found, "")
+	case c.code == PoolLost && d.v.mark(a) != nil:
+		d.gone[a] = c.code // the pool is the operator's word
+	default: // the others must live with it; and what no pool of ours gave is not ours to take
+		why.Detail = nowhere.String()
+		d.settle(i, t, why)
+	}
+}
+
+// elsewhere finds another address of family i than a, if it can from the pool
+// that serves the other family.
+func (d *draft) elsewhere(i int, a netip.Addr) (netip.Addr, Reason) {
+	n := need{families: []Family{FamilyOf(a)}, all: true, named: d.v.request.addrs}
+	n.never[i] = a
+	if other := d.target[1-i]; other.IsValid() {
+		n.beside = d.poolOf(other)
+		if found, why := d.choose(d.v, n); n.beside != nil && why.Code == "" {
+			return found[i], why
+		}
+		n.beside = nil
+	}
+	found, why := d.choose(d.v, n)
+	return found[i], why
+}
+
+func (d *draft) settle(i int, t Timer, why Reason) {
+	d.target[i] = t.Addr
+	d.record.Settling = append(d.record.Settling, t)
+	d.say(why)
+}
+
+// fill finds addresses for the families that have none.
+func (d *draft) fill() {
+	v := d.v
+	n := need{named: v.request.addrs, all: v.FamilyPolicy == RequireDualStack}
+	for _, f := range v.Families {
+		i := slot(f)
+		switch {
+		case d.target[i].IsValid():
+			n.beside = d.poolOf(d.target[i])
+		case !d.seat[i]:
+			n.families = append(n.families, f)
+		}
+	}
+	if len(v.Families) == 0 || n.all && len(v.Families) < 2 {
+		if !d.holdsAny() {
+			d.say(Reason{Code: NoClusterIP, Detail: "waits for an address: the Service has no cluster IP for every family that it requires (spec.clusterIPs)"})
+		}
+		return
+	}
+	if len(n.families) == 0 {
+		return
+	}
+	found, why := d.choose(v, n)
+	if why.Code != "" {
+		if d.holdsAny() && v.FamilyPolicy == PreferDualStack {
+			why = Reason{Code: FamilyMissing, Detail: why.String()}
+		}
+		d.say(why)
+		return
+	}
+	for _, f := range n.families {
+		if a := found[slot(f)]; a.IsValid() {
+			d.take(a, "")
+		} else {
+			d.say(Reason{Code: FamilyMissing, Detail: "no pool that gave the other one has an address of family " + f.String()})
+		}
+	}
+}
+
+func (d *draft) holdsAny() bool {
+	return d.target[0].IsValid() || d.target[1].IsValid() || d.seat[0] || d.seat[1]
+}
+
+// take makes the address one that v holds, beginning with this decision.
+func (d *draft) take(a netip.Addr, code Code) {
+	d.target[slot(FamilyOf(a))] = a
+	if slices.Contains(d.v.Holds, a) { // back to an address that it was leaving
+		d.say(Reason{Code: Held, Addr: a, Pool: d.poolName(a)})
+		return
+	}
+	var with []*service
+	if g := d.groups[a]; g != nil {
+		with = slices.Concat(g.residents, g.comers)
+	}
+	if code == "" {
+		code = Given
+		if len(with) > 0 {
+			code = Joined
+		}
+	}
+	d.plan(d.v, a)
+	d.steps = append(d.steps, Reason{Code: code, Addr: a, Others: namesOf(with), Pool: d.poolName(a)})
+	d.say(Reason{Code: Held, Addr: a, Pool: d.poolName(a)})
+}
+
+func (d *draft) poolName(a netip.Addr) string {
+	if p := d.poolOf(a); p != nil {
+		return p.Name
+	}
+	if m := d.v.mark(a); m != nil {
+		return m.Pool
+	}
+	return ""
+}
+
+func (d *draft) say(r Reason) { d.state = append(d.state, r) }
+
+func (d *draft) wakeAt(t time.Time) {
+	if !t.IsZero() && (d.wake.IsZero() || t.Before(d.wake)) {
+		d.wake = t
+	}
+}
+
+// deadline tells when a matter that began at since is over, and whether it is.
+// A beginning in the future (another leader's clock) counts as now.
+func (d *draft) deadline(since time.Time, wait time.Duration) (until time.Time, over bool) {
+	if wait == Never {
+		return time.Time{}, false
+	}
+	if since.After(d.now) {
+		since = d.now
+	}
+	until = since.Add(wait)
+	return until, !d.now.Before(until)
+}

@@ -1,0 +1,277 @@
+package allocator
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// This file knows nodes, endpoints and advertisements: where a Service can be served.
+
+// usable is where a Service has endpoints that take traffic: ready ones, or, if
+// none is ready anywhere, those that serve while terminating.
+type usable struct {
+	nodes []string // sorted
+	loose bool     // there are some on no node
+}
+
+func (u usable) none() bool          { return len(u.nodes) == 0 && !u.loose }
+func (u usable) on(node string) bool { _, ok := slices.BinarySearch(u.nodes, node); return ok }
+
+func (s *Snapshot) usable(n ServiceName) usable {
+	var ready, terminating usable
+	for _, slice := range s.endpoints[n] {
+		for _, at := range slice.Nodes {
+			if at.Ready > 0 {
+				ready.add(at.Node)
+			}
+			if at.Terminating > 0 {
+				terminating.add(at.Node)
+			}
+		}
+	}
+	if ready.none() {
+		ready = terminating
+	}
+	slices.Sort(ready.nodes)
+	ready.nodes = slices.Compact(ready.nodes)
+	return ready
+}
+
+func (u *usable) add(node string) {
+	if node == "" {
+		u.loose = true
+	} else {
+		u.nodes = append(u.nodes, node)
+	}
+}
+
+// A standing is what the advertisements of a base say of one node.
+type standing struct {
+	Candidate
+	ads []string // those that select the node
+}
+
+// A base is the usable nodes that a set of advertisements selects, by name. Seats
+// share it, so that a cluster with many nodes and addresses holds it once.
+type base struct {
+	ads        []string
+	standings  []standing
+	candidates []Candidate
+}
+
+func (s *Snapshot) base(ads []string) *base {
+	key := strings.Join(ads, "\x00")
+	if b := s.seating.bases[key]; b != nil {
+		return b
+	}
+	b := &base{ads: ads}
+	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
+		if n := s.nodes[name]; !n.Excluded && !n.Unreachable {
+			if st := s.standing(n, ads); len(st.ads) > 0 {
+				b.standings = append(b.standings, st)
+				b.candidates = append(b.candidates, st.Candidate)
+			}
+		}
+	}
+	s.seating.bases[key] = b
+	return b
+}
+
+func (s *Snapshot) standing(n Node, ads []string) standing {
+	st := standing{Candidate: Candidate{Node: n.Name}}
+	everywhere := false
+	for _, name := range ads {
+		ad := s.ads[name]
+		if len(ad.NodeSelectors) > 0 && !anyMatches(ad.NodeSelectors, n.Labels) {
+			continue
+		}
+		st.ads = append(st.ads, name)
+		for _, p := range ad.Preferences {
+			if p.Selector.Matches(n.Labels) {
+				st.Weight += p.Weight
+			}
+		}
+		everywhere = everywhere || len(ad.Interfaces) == 0
+		st.Interfaces = append(st.Interfaces, ad.Interfaces...)
+	}
+	slices.Sort(st.Interfaces)
+	st.Interfaces = slices.Compact(st.Interfaces)
+	if everywhere {
+		st.Interfaces = nil
+	}
+	return st
+}
+
+// shared returns the base's own list when it serves all claims on all its nodes.
+func (b *base) shared(claims []*claim) []Candidate {
+	for _, c := range claims {
+		if c.Local || !slices.Equal(c.ads, b.ads) {
+			return nil
+		}
+	}
+	return b.candidates
+}
+
+// common returns the nodes on which every claim works.
+func (b *base) common(claims []*claim) (nodes []Candidate) {
+	check := func(st *standing) {
+		if !slices.ContainsFunc(claims, func(c *claim) bool { return !c.on(st) }) {
+			nodes = append(nodes, st.Candidate)
+		}
+	}
+	for _, c := range claims {
+		if c.Local { // only its nodes can do
+			for _, node := range c.usable.nodes {
+				if i, ok := slices.BinarySearchFunc(b.standings, node, func(st standing, n string) int { return strings.Compare(st.Node, n) }); ok {
+					check(&b.standings[i])
+				}
+			}
+			return nodes
+		}
+	}
+	for i := range b.standings {
+		check(&b.standings[i])
+	}
+	return nodes
+}
+
+// most returns, when no node serves all claims, the nodes that serve the same,
+// largest set of them (a tie goes to the set with the oldest Service), and that
+// set. The others are noted as unserved.
+func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*claim) {
+	var best []bool
+	for i := range b.standings {
+		st := &b.standings[i]
+		serves := make([]bool, len(claims))
+		for j, c := range claims {
+			serves[j] = c.on(st)
+		}
+		switch compareServed(serves, best) {
+		case 1:
+			best, nodes = serves, []Candidate{st.Candidate}
+		case 0:
+			nodes = append(nodes, st.Candidate)
+		}
+	}
+	if best == nil || !slices.Contains(best, true) {
+		nodes, best = nil, make([]bool, len(claims))
+	}
+	var with []*service
+	for j, c := range claims {
+		if best[j] {
+			served, with = append(served, c), append(with, c.service)
+		}
+	}
+	for j, c := range claims {
+		switch {
+		case best[j]:
+		case len(served) > 0:
+			seat.unserved(c.service, Reason{Code: NotServed, Addr: seat.Addr, Others: namesOf(with)})
+		case c.Local:
+			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "none of those with a ready endpoint is usable and selected by an advertisement"})
+		default:
+			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "no node is usable and selected by an advertisement"})
+		}
+	}
+	return nodes, served
+}
+
+// compareServed prefers more Services, then the set in which the oldest is that
+// the other has not. The claims are in order of age. Anything is more than nil.
+func compareServed(a, b []bool) int {
+	if b == nil {
+		return 1
+	}
+	count := func(x []bool) (n int) {
+		for _, y := range x {
+			n += truth(y, false)
+		}
+		return n
+	}
+	if c := cmp.Compare(count(a), count(b)); c != 0 {
+		return c
+	}
+	for i := range a {
+		if c := truth(a[i], b[i]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// Peers returns the internal addresses of every node.
+func (s *Snapshot) Peers() map[string][]netip.Addr {
+	peers := make(map[string][]netip.Addr, len(s.nodes))
+	for name, n := range s.nodes {
+		peers[name] = n.Addresses
+	}
+	return peers
+}
+
+// everySeat makes Place look at all addresses again.
+func (s *Snapshot) everySeat() {
+	clear(s.seating.bases)
+	for a := range s.groups {
+		s.seating.stale[a] = true
+	}
+}
+
+func (c PutAdvertisement) apply(s *Snapshot) {
+	if old, ok := s.ads[c.Name]; ok && reflect.DeepEqual(old, c.Advertisement) {
+		return
+	}
+	s.ads[c.Name] = c.Advertisement
+	s.everySeat()
+}
+
+func (c DropAdvertisement) apply(s *Snapshot) {
+	if _, ok := s.ads[c.Name]; ok {
+		delete(s.ads, c.Name)
+		s.everySeat()
+	}
+}
+
+func (c PutNode) apply(s *Snapshot) {
+	old, ok := s.nodes[c.Name]
+	s.nodes[c.Name] = c.Node
+	if !ok || old.Excluded != c.Excluded || old.Unreachable != c.Unreachable || !maps.Equal(old.Labels, c.Labels) {
+		s.everySeat()
+	}
+}
+
+func (c DropNode) apply(s *Snapshot) {
+	if _, ok := s.nodes[c.Name]; ok {
+		delete(s.nodes, c.Name)
+		s.everySeat()
+	}
+}
+
+func (c PutEndpoints) apply(s *Snapshot) {
+	slices := s.endpoints[c.Service]
+	if slices == nil {
+		slices = map[string]Endpoints{}
+		s.endpoints[c.Service] = slices
+	}
+	slices[c.Slice] = c.Endpoints
+	s.staleSeats(c.Service)
+}
+
+func (c DropEndpoints) apply(s *Snapshot) {
+	delete(s.endpoints[c.Service], c.Slice)
+	if len(s.endpoints[c.Service]) == 0 {
+		delete(s.endpoints, c.Service)
+	}
+	s.staleSeats(c.Service)
+}
+
+func (s *Snapshot) staleSeats(n ServiceName) {
+	if v := s.services[n]; v != nil {
+		for _, a := range v.Holds {
+			s.seating.stale[a] = true
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package allocator
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// finish turns a draft into a decision: what is left behind goes through its
+// overlap (make before break), and everything is put in order.
+func (d *draft) finish() Decision {
+	v := d.v
+	out := Decision{Service: v.Name}
+	for _, f := range v.Families {
+		if a := d.target[slot(f)]; a.IsValid() {
+			out.Holds = append(out.Holds, a)
+		}
+	}
+	for i := range d.target { // of a family that the Service does not name
+		if a := d.target[i]; a.IsValid() && !slices.Contains(out.Holds, a) {
+			out.Holds = append(out.Holds, a)
+		}
+	}
+	for _, a := range v.Holds {
+		if !slices.Contains(out.Holds, a) && d.lingers(a) {
+			out.Holds = append(out.Holds, a)
+		}
+	}
+	if sameSet(out.Holds, v.Holds) {
+		out.Holds = v.Holds
+	}
+	d.mark(&out)
+	d.record.Ports = d.ports()
+	out.Record = d.record
+	slices.SortStableFunc(d.state, func(a, b Reason) int {
+		return cmp.Compare(rank(a.Code), rank(b.Code))
+	})
+	out.Reasons, out.Steps = d.state, d.steps
+	return out
+}
+
+func rank(c Code) int {
+	switch {
+	case c.Warning():
+		return 0
+	case c == Held:
+		return 1
+	}
+	return 2
+}
+
+// lingers tells whether a published address that is no target is still held, in
+// its overlap. What clashes, or belongs to a family that the Service has lost, is
+// not; nor is an address that goes without a successor.
+func (d *draft) lingers(a netip.Addr) bool {
+	code := d.gone[a]
+	t := Timer{a, code, d.now}
+	for _, u := range d.v.Record.Overlap {
+		if u.Addr == a {
+			t = u
+		}
+	}
+	if t.Code == "" {
+		t.Code = Surplus
+	}
+	i := slot(FamilyOf(a))
+	successor := d.target[i].IsValid() || d.seat[i]
+	until, over := d.deadline(t.Since, d.settings.Overlap)
+	if code == PortClash || code == FamilyGone || !successor || over || d.brought(d.v, a).code != "" {
+		d.steps = append(d.steps, Reason{Code: Released, Addr: a, Why: cmp.Or(code, t.Code)})
+		return false
+	}
+	d.wakeAt(until)
+	d.record.Overlap = append(d.record.Overlap, t)
+	moved := Reason{Code: Moved, Addr: a, Until: until, Why: t.Code}
+	d.say(moved)
+	if !timed(d.v.Record.Overlap, a) {
+		d.steps = append(d.steps, moved)
+	}
+	return true
+}
+
+// mark notes for every address the pool that it is of, while there is one.
+func (d *draft) mark(out *Decision) {
+	for _, a := range out.Holds {
+		if p := d.poolOf(a); p != nil {
+			d.record.Pools = append(d.record.Pools, PoolMark{a, p.Name, p.Labels})
+		} else if m := d.v.mark(a); m != nil {
+			d.record.Pools = append(d.record.Pools, *m)
+		}
+	}
+	if len(d.record.Pools) > 0 {
+		out.Pool = d.record.Pools[0].Pool
+	}
+}
+
+// ports is what the record is to say: the ports that v has, where it may share;
+// those that it had, while it is the one that brought a clash.
+func (d *draft) ports() []Port {
+	v := d.v
+	shared := v.request.share != "" || len(d.record.Kept) > 0
+	for _, a := range v.Holds {
+		shared = shared || len(d.peers(v, a, true)) > 0
+		if d.brought(v, a).code != "" {
+			return v.Record.Ports
+		}
+	}
+	switch {
+	case len(d.record.Kept) > 0:
+		return v.Record.Ports
+	case !shared:
+		return nil
+	}
+	ports := slices.Clone(v.Ports)
+	slices.SortFunc(ports, func(a, b Port) int {
+		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Number, b.Number))
+	})
+	return ports
+}
+
+func sameSet(a, b []netip.Addr) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, x := range a {
+		if !slices.Contains(b, x) {
+			return false
+		}
+	}
+	return true
+}
+
+// Equal tells whether two records say the same.
+func (r Record) Equal(o Record) bool {
+	timers := func(a, b []Timer) bool {
+		return slices.EqualFunc(a, b, func(a, b Timer) bool { return a.Addr == b.Addr && a.Code == b.Code && a.Since.Equal(b.Since) })
+	}
+	return slices.Equal(r.Ports, o.Ports) &&
+		slices.EqualFunc(r.Pools, o.Pools, func(a, b PoolMark) bool {
+			return a.Addr == b.Addr && a.Pool == b.Pool && maps.Equal(a.Labels, b.Labels)
+		}) &&
+		timers(r.Settling, o.Settling) && timers(r.Overlap, o.Overlap) && timers(r.Kept, o.Kept)
+}
+
+// IsZero tells whether the record says nothing.
+func (r Record) IsZero() bool { return r.Equal(Record{}) }

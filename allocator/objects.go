@@ -1,0 +1,89 @@
+package allocator
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// This file says of pools and advertisements what is wrong with them, and how
+// full the pools are.
+
+// PoolError says why a pool is refused; nil when it is accepted.
+func (s *Snapshot) PoolError(name string) error {
+	if p := s.poolNamed(name); p != nil {
+		return p.err
+	}
+	return nil
+}
+
+// Use counts the addresses of a pool, each at most math.MaxInt64.
+type Use struct {
+	Assigned4, Assigned6   int64
+	Available4, Available6 int64
+}
+
+// Uses counts for every pool what Services hold of it, as published and planned,
+// and what is left.
+func (s *Snapshot) Uses() map[string]Use {
+	uses := make(map[string]Use, len(s.pools))
+	for a := range s.groups {
+		if p := s.poolOf(a); p != nil {
+			u := uses[p.Name]
+			if a.Is4() {
+				u.Assigned4++
+			} else {
+				u.Assigned6++
+			}
+			uses[p.Name] = u
+		}
+	}
+	for _, p := range s.pools {
+		u := uses[p.Name]
+		u.Available4 = left(p.capacity(IPv4), u.Assigned4)
+		u.Available6 = left(p.capacity(IPv6), u.Assigned6)
+		uses[p.Name] = u
+	}
+	return uses
+}
+
+func left(capacity, used int64) int64 {
+	if capacity == math.MaxInt64 {
+		return capacity
+	}
+	return max(0, capacity-used) // a buggy address asked for by name is used and not counted
+}
+
+// AdvertisementError says what an advertisement asks for that is not there. The
+// rest of it works.
+func (s *Snapshot) AdvertisementError(name string) error {
+	ad, ok := s.ads[name]
+	if !ok {
+		return nil
+	}
+	var problems []error
+	for _, p := range ad.Pools {
+		if _, ok := s.definition[p]; !ok {
+			problems = append(problems, fmt.Errorf("spec.ipAddressPools names %s, and there is no such pool", p))
+		}
+	}
+	if len(ad.PoolSelectors) > 0 && !slices.ContainsFunc(s.pools, func(p *pool) bool { return anyMatches(ad.PoolSelectors, p.Labels) }) {
+		problems = append(problems, errors.New("spec.ipAddressPoolSelectors match no pool"))
+	}
+	if len(ad.NodeSelectors) > 0 && len(s.nodes) > 0 {
+		found := false
+		for _, n := range s.nodes {
+			found = found || anyMatches(ad.NodeSelectors, n.Labels)
+		}
+		if !found {
+			problems = append(problems, errors.New("spec.nodeSelectors match no node, so nothing is announced by it"))
+		}
+	}
+	for _, p := range ad.Preferences {
+		if p.Weight < 1 || p.Weight > 100 {
+			problems = append(problems, fmt.Errorf("spec.preferredNodeSelectors: weight %d is not from 1 to 100", p.Weight))
+		}
+	}
+	return errors.Join(problems...)
+}

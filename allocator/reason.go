@@ -1,0 +1,202 @@
+package allocator
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// A Code names a reason: stable, for conditions, metric labels and scripts.
+type Code string
+
+// Why a Service holds what it holds, or does not. Those after Refused warn: the
+// operator has something to do.
+const (
+	Held     Code = "Held"     // holds what it asks for
+	Given    Code = "Given"    // takes an address
+	Joined   Code = "Joined"   // takes an address that others hold under its sharing key
+	Returned Code = "Returned" // takes back an address where a seat was kept for it
+	Moved    Code = "Moved"    // holds a new address beside the old one, which goes after the overlap
+	Released Code = "Released" // leaves an address
+
+	PoolLost     Code = "PoolLost"     // no pool holds the address any more, or its pool no longer accepts the Service
+	Disagreement Code = "Disagreement" // those that share the address carry different sharing keys
+	PortClash    Code = "PortClash"    // another Service on the address had the port first
+	SeatKept     Code = "SeatKept"     // left because of a clash, may return
+	OtherWanted  Code = "OtherWanted"  // the Service asks for another address
+	FamilyGone   Code = "FamilyGone"   // the Service has no cluster IP of that family any more
+	Surplus      Code = "Surplus"      // holds more than one address of a family
+
+	NoClusterIP   Code = "NoClusterIP"
+	BadRequest    Code = "BadRequest"
+	UnknownPool   Code = "UnknownPool"
+	PoolRefused   Code = "PoolRefused" // the pool object itself is refused
+	NotAccepted   Code = "NotAccepted" // serviceAllocation does not let the Service in
+	NotInPool     Code = "NotInPool"   // the address named is in no pool, or not in the pool named
+	AddressTaken  Code = "AddressTaken"
+	NoPool        Code = "NoPool" // no pool serves Services that name none
+	PoolFull      Code = "PoolFull"
+	FamilyMissing Code = "FamilyMissing" // a second family could not be added
+)
+
+// Why a Service that holds an address is not announced, or not from everywhere.
+const (
+	Announced       Code = "Announced"
+	NoEndpoints     Code = "NoEndpoints"
+	NoAdvertisement Code = "NoAdvertisement"
+	NoNode          Code = "NoNode"    // no usable node that the advertisements select
+	NotServed       Code = "NotServed" // the Services on the address meet on no node, and others were chosen
+)
+
+// Warning tells whether the reason asks for the operator's attention.
+func (c Code) Warning() bool {
+	switch c {
+	case Held, Given, Joined, Returned, Moved, Released, OtherWanted, FamilyGone, Surplus, Announced:
+		return false
+	}
+	return true
+}
+
+// A Reason is why a decision is as it is.
+type Reason struct {
+	Code   Code
+	Addr   netip.Addr    // which address it is about
+	Others []ServiceName // with whom
+	Pool   string
+	Ports  []Port
+	Until  time.Time // when time alone will change it
+	Why    Code      // for Moved and Released: what made it so; for a settling address: zero
+	Detail string    // for BadRequest and the like: what is wrong and what to do
+}
+
+// String is one sentence for people.
+func (r Reason) String() string {
+	switch r.Code {
+	case Held:
+		return fmt.Sprintf("holds %s", r.Addr) + r.from()
+	case Given:
+		return fmt.Sprintf("is given %s", r.Addr) + r.from()
+	case Joined:
+		return fmt.Sprintf("joins %s on %s", list(r.Others), r.Addr) + r.from()
+	case Returned:
+		return fmt.Sprintf("returns to %s", r.Addr)
+	case Moved:
+		return fmt.Sprintf("moves away from %s (%s); it is held until %s", r.Addr, r.Why.explain(), r.until())
+	case Released:
+		return fmt.Sprintf("leaves %s (%s)", r.Addr, r.Why.explain())
+	case PoolLost, Disagreement:
+		return r.settling()
+	case PortClash:
+		return fmt.Sprintf("leaves %s: %s has %s there already; change the port of one of them", r.Addr, list(r.Others), ports(r.Ports))
+	case SeatKept:
+		return fmt.Sprintf("waits to return to %s, where %s has %s; the seat is kept until %s", r.Addr, list(r.Others), ports(r.Ports), r.until())
+	case AddressTaken:
+		return fmt.Sprintf("cannot have %s: it is held by %s%s", r.Addr, list(r.Others), detail(r.Detail))
+	case FamilyMissing:
+		return fmt.Sprintf("has no second address%s", detail(r.Detail))
+	case NoEndpoints:
+		return fmt.Sprintf("has no ready endpoint, so nothing stands behind %s", r.Addr)
+	case NoAdvertisement:
+		return fmt.Sprintf("%s is not announced: no advertisement selects its pool%s and this Service", r.Addr, quoted(r.Pool))
+	case NoNode:
+		return fmt.Sprintf("%s is not announced: no usable node%s", r.Addr, detail(r.Detail))
+	case NotServed:
+		return fmt.Sprintf("is not served on %s: its endpoints and those of %s are on no node together; give them a node in common, or an address of its own to each", r.Addr, list(r.Others))
+	case Announced:
+		return fmt.Sprintf("%s is announced", r.Addr)
+	}
+	return r.Detail
+}
+
+func (r Reason) settling() string {
+	what := "no pool holds it any more"
+	do := "restore the pool"
+	if r.Code == Disagreement {
+		what = "its sharing key differs from that of " + list(r.Others)
+		do = "give all the same key"
+	} else if r.Pool != "" {
+		what = fmt.Sprintf("pool %s does not accept this Service any more", r.Pool)
+	}
+	if r.Detail != "" {
+		return fmt.Sprintf("stays on %s although %s, for there is nowhere to go: %s; or %s", r.Addr, what, r.Detail, do)
+	}
+	if r.Until.IsZero() {
+		return fmt.Sprintf("stays on %s although %s (settle is never); %s", r.Addr, what, do)
+	}
+	return fmt.Sprintf("leaves %s at %s, because %s; to stay, %s before", r.Addr, r.until(), what, do)
+}
+
+// explain says in a few words what made an address go.
+func (c Code) explain() string {
+	switch c {
+	case PoolLost:
+		return "no pool gives it to this Service any more"
+	case Disagreement:
+		return "those that share it carry different keys"
+	case PortClash:
+		return "another Service had the port first"
+	case OtherWanted:
+		return "another one is asked for"
+	case FamilyGone:
+		return "the Service has no cluster IP of its family"
+	case Surplus:
+		return "one of a family is enough"
+	}
+	return string(c)
+}
+
+func (r Reason) until() string {
+	if r.Until.IsZero() {
+		return "something changes"
+	}
+	return r.Until.UTC().Format("15:04:05 MST")
+}
+
+func (r Reason) from() string {
+	if r.Pool == "" {
+		return ""
+	}
+	return " from pool " + r.Pool
+}
+
+func quoted(pool string) string {
+	if pool == "" {
+		return ""
+	}
+	return " " + pool
+}
+
+func detail(d string) string {
+	if d == "" {
+		return ""
+	}
+	return ": " + d
+}
+
+// list names up to three Services.
+func list(names []ServiceName) string {
+	var b strings.Builder
+	for i, n := range names {
+		if i == 3 {
+			fmt.Fprintf(&b, " and %d more", len(names)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(n.String())
+	}
+	return b.String()
+}
+
+func ports(ps []Port) string {
+	var b strings.Builder
+	for i, p := range ps {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s/%d", p.Protocol, p.Number)
+	}
+	return b.String()
+}
