@@ -1,0 +1,168 @@
+package speaker
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// do queues an input for the core. It never waits.
+func (s *Speaker) do(input func(now time.Time)) {
+	s.mu.Lock()
+	s.inputs = append(s.inputs, input)
+	s.mu.Unlock()
+	select {
+	case s.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// ask queues an input and waits for it; false: the speaker has ended.
+func (s *Speaker) ask(input func(now time.Time)) bool {
+	answered := make(chan struct{})
+	s.do(func(now time.Time) { input(now); close(answered) })
+	select {
+	case <-answered:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+// loop feeds the core and does what it orders. It alone touches the core.
+func (s *Speaker) loop(ctx context.Context) {
+	timer, rounds := time.NewTimer(time.Hour), time.NewTicker(reachEvery)
+	defer timer.Stop()
+	defer rounds.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-rounds.C:
+			s.reach()
+		case <-s.wakeup:
+		case <-timer.C:
+		}
+		s.mu.Lock()
+		inputs := s.inputs
+		s.inputs = nil
+		s.mu.Unlock()
+		now := time.Now()
+		for _, input := range inputs {
+			input(now)
+		}
+		began := time.Now()
+		o := s.core.decide(now)
+		s.obey(now, o)
+		s.tally.decided(time.Since(began), s.core)
+		if o.wake.IsZero() {
+			timer.Reset(time.Hour)
+		} else {
+			timer.Reset(max(0, time.Until(o.wake)))
+		}
+	}
+}
+
+// reachEvery is how often the interfaces under the addresses are looked at.
+const reachEvery = 2 * time.Second
+
+// reach tells the core which addresses are on an interface. Called by loop.
+func (s *Speaker) reach() {
+	if len(s.core.held) == 0 {
+		return
+	}
+	on := make(map[netip.Addr]bool, len(s.core.held))
+	for _, st := range s.wire.Status() {
+		on[st.Addr] = len(st.Interfaces) > 0
+	}
+	s.core.reach(time.Now(), on)
+}
+
+// obey does what the core ordered: the wire first.
+func (s *Speaker) obey(now time.Time, o orders) {
+	if o.set {
+		s.wire.Set(s.core.entries())
+	}
+	if len(o.again) > 0 {
+		s.wire.Announce(o.again...)
+	}
+	s.gossip.digest(appendMessage(nil, s.core.ledger.header(kindDigest), now))
+	switch {
+	case len(o.tell) > many:
+		s.gossip.tellAll(appendMessage(nil, s.core.ledger.full(), now))
+	default:
+		for _, m := range o.tell {
+			s.gossip.tell(appendMessage(nil, m, now))
+		}
+	}
+	for _, node := range o.ask {
+		s.gossip.ask(node, appendMessage(nil, s.core.ledger.header(kindAsk), now))
+	}
+	if o.polls {
+		s.health.want(s.core.polls())
+	}
+	for _, n := range o.notes {
+		s.say(n)
+	}
+}
+
+// many datagrams at once are replaced by one stream.
+const many = 16
+
+// say logs, counts and reports what happened.
+func (s *Speaker) say(n note) {
+	s.tally.count(n)
+	switch n.kind {
+	case Announced:
+		s.log.Info("announcing", "address", n.addr, "cause", string(n.cause), "from", n.other, "duration", n.took)
+	case Yielded:
+		s.log.Info("handed over", "address", n.addr, "cause", string(n.cause), "to", n.other, "proof", n.proof, "duration", n.took)
+	case Released:
+		s.log.Info("released", "address", n.addr)
+	case Stranded:
+		s.log.Warn("no interface is left to announce an address on", "address", n.addr)
+	case Contested:
+		s.log.Warn("another station announces an address", "address", n.addr, "interface", n.iface, "mac", n.mac)
+	}
+	if s.assigned != nil && (n.kind == Announced || n.kind == Joined) {
+		s.assigned(n.addr, n.services)
+	}
+}
+
+// heard is layer2.Config.Heard.
+func (s *Speaker) heard(addr netip.Addr, iface string, mac net.HardwareAddr) {
+	text := mac.String()
+	s.do(func(now time.Time) { s.core.heard(now, addr, iface, text) })
+}
+
+// announced is layer2.Config.Announced.
+func (s *Speaker) announced(addr netip.Addr, _ string) {
+	s.do(func(now time.Time) { s.core.announced(now, addr) })
+}
+
+// healthy is called when a health port answered 200.
+func (s *Speaker) healthy(port uint16) {
+	s.do(func(now time.Time) { s.core.healthy(now, port) })
+}
+
+// receive takes in what came from another node. The octets are not kept.
+func (s *Speaker) receive(b []byte) {
+	m, err := parseMessage(b, time.Now())
+	if err != nil {
+		s.tally.malformed.Add(1)
+		s.log.Debug("reading gossip", "error", err)
+		return
+	}
+	if m.kind == kindAsk {
+		s.do(func(now time.Time) { s.gossip.answer(m.node, appendMessage(nil, s.core.ledger.full(), now)) })
+		return
+	}
+	s.do(func(now time.Time) { s.core.receive(now, m) })
+}
+
+// account returns the whole account of this node, encoded; nil after the end.
+func (s *Speaker) account() (b []byte) {
+	s.ask(func(now time.Time) { b = appendMessage(nil, s.core.ledger.full(), now) })
+	return b
+}

@@ -1,0 +1,186 @@
+package speaker
+
+import (
+	"slices"
+	"time"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/layer2"
+)
+
+// seat is what this node knows of one address.
+type seat struct {
+	allocator.Seat
+	changed  time.Time // when the candidates last changed here: the basis of a claim
+	eligible time.Time // since when this node has been a candidate without a break; zero: it is none
+	serving  bool      // its data path is known to serve; stays while it is a candidate
+
+	urgent time.Time // since when nobody answers who is fit to; zero: somebody does
+
+	held  *hold           // this node answers
+	due   due             // who should answer and does not
+	skip  map[string]bool // who was due and never came
+	fight conflict
+
+	wake time.Time // the earliest entry of the seat in the core's timers
+}
+
+// hold is the time that this node answers for an address.
+type hold struct {
+	since     time.Time
+	announced bool      // on the wire; only then is it claimed
+	stranded  bool      // was found without an interface
+	yielding  time.Time // since when somebody else is due; zero: nobody
+	reminded  time.Time // last announcement for want of a majority
+	heard     time.Time // last time another station announced the address
+	cause     Cause
+	from      string    // who answered before
+	wanted    time.Time // since when this node has been due
+
+	interfaces []string // where it answers; empty: everywhere
+}
+
+// due names the node that should answer and has not claimed the address.
+type due struct {
+	node  string
+	since time.Time
+}
+
+// candidate returns this node's place among the candidates.
+func (s *seat) candidate(node string) (allocator.Candidate, bool) {
+	i := slices.IndexFunc(s.Layer2, func(c allocator.Candidate) bool { return c.Node == node })
+	if i < 0 {
+		return allocator.Candidate{}, false
+	}
+	return s.Layer2[i], true
+}
+
+// replace takes over what the allocator says now.
+func (s *seat) replace(now time.Time, node string, next allocator.Seat, ok map[uint16]time.Time, dwell time.Duration) {
+	s.serving = s.serves(now, ok, dwell) // judged by what was asked of it until now
+	same := func(a, b allocator.Candidate) bool {
+		return a.Node == b.Node && a.Weight == b.Weight && slices.Equal(a.Interfaces, b.Interfaces)
+	}
+	if s.changed.IsZero() || !slices.EqualFunc(s.Layer2, next.Layer2, same) {
+		s.changed, s.skip, s.fight = now, nil, conflict{}
+	}
+	s.Seat = next
+	switch _, mine := s.candidate(node); {
+	case !mine:
+		s.eligible, s.serving = time.Time{}, false
+	case s.eligible.IsZero():
+		s.eligible = now
+	}
+}
+
+// serves tells whether this node's data path is known to serve the address:
+// every health port has answered since it became a candidate, and the dwell
+// time has passed if a Service has no such port.
+func (s *seat) serves(now time.Time, ok map[uint16]time.Time, dwell time.Duration) bool {
+	if s.eligible.IsZero() || s.serving {
+		return s.serving
+	}
+	if s.Dwell && now.Sub(s.eligible) < dwell {
+		return false
+	}
+	for _, port := range s.HealthPorts {
+		if ok[port].Before(s.eligible) {
+			return false
+		}
+	}
+	return true
+}
+
+// entry is what layer2 is told of an address that this node answers for. A
+// node that is no longer a candidate goes on where it was.
+func (s *seat) entry(node string) layer2.Entry {
+	if c, mine := s.candidate(node); mine {
+		s.held.interfaces = c.Interfaces
+	}
+	return layer2.Entry{Addr: s.Addr, Interfaces: s.held.interfaces}
+}
+
+// view is how the claims for an address look from here.
+type view struct {
+	claims []claim // of the others that are alive, leaving ones included
+	newest claim   // of those; zero when there is none
+	owner  string  // who should answer; "": nobody can
+	urgent bool    // nobody answers who is a candidate and stays
+}
+
+// by returns the claim of a node.
+func (v *view) by(node string) (claim, bool) {
+	for _, c := range v.claims {
+		if c.node == node {
+			return c, true
+		}
+	}
+	return claim{}, false
+}
+
+// look judges a seat.
+func (c *core) look(s *seat) view {
+	var v view
+	present, own := "", c.ledger.own.claims[s.Addr]
+	best := own
+	if own.node != "" && !own.yielding {
+		present = own.node
+	}
+	v.urgent = s.held == nil || !c.stays(s, own)
+	for _, cl := range c.ledger.byAddr[s.Addr] {
+		if !c.members[cl.node] {
+			continue
+		}
+		v.claims = append(v.claims, cl)
+		if v.newest.node == "" || cl.newer(v.newest) {
+			v.newest = cl
+		}
+		if c.stays(s, cl) {
+			v.urgent = false
+		}
+		if !cl.yielding && (present == "" || cl.newer(best)) {
+			present, best = cl.node, cl
+		}
+		delete(s.skip, cl.node)
+	}
+	alive := func(node string) bool {
+		if node == c.node {
+			return !c.leaving && !s.fight.lost
+		}
+		cl, claims := v.by(node)
+		return c.alive(node) && !s.skip[node] && !(claims && cl.yielding)
+	}
+	v.owner, _ = s.Owner(alive, present)
+	if v.owner == "" && len(s.skip) > 0 && s.held == nil {
+		s.skip = nil // nobody else is left: let them try again
+		v.owner, _ = s.Owner(alive, present)
+	}
+	// A node that learnt of the candidates later than this one is right to
+	// believe in itself, whatever this one believes.
+	if present != "" && present != c.node && !best.deferring && best.basis.After(s.changed) && c.alive(present) {
+		v.owner = present
+	}
+	return v
+}
+
+// stays tells whether a claimant is fit to go on answering.
+func (c *core) stays(s *seat, cl claim) bool {
+	if cl.node == "" || cl.yielding {
+		return false
+	}
+	if cl.node == c.node {
+		if c.leaving {
+			return false
+		}
+	} else if !c.alive(cl.node) {
+		return false
+	}
+	_, candidate := s.candidate(cl.node)
+	return candidate
+}
+
+// first is who would answer if every candidate were alive and nobody answered.
+func (s *seat) first() string {
+	owner, _ := s.Owner(func(string) bool { return true }, "")
+	return owner
+}

@@ -1,0 +1,321 @@
+package speaker
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/layer2"
+)
+
+// ---- gossip
+
+func (cl *cluster) connected(a, b string) bool {
+	m, n := cl.nodes[a], cl.nodes[b]
+	return m.core != nil && n.core != nil && cl.wired(a, b) && cl.gossipParts[a] == cl.gossipParts[b]
+}
+
+func (cl *cluster) wired(a, b string) bool {
+	m, n := cl.nodes[a], cl.nodes[b]
+	return m.power && n.power && m.cable && n.cable && cl.parts[a] == cl.parts[b]
+}
+
+// relink lets the failure detectors see what changed.
+func (cl *cluster) relink() {
+	for _, a := range cl.names {
+		for _, b := range cl.names {
+			if a == b || cl.nodes[a].core == nil {
+				continue
+			}
+			key := [2]string{a, b}
+			l := cl.links[key]
+			up := cl.connected(a, b)
+			if up == l.up && (!up || l.life == cl.nodes[b].life) {
+				continue
+			}
+			l.gen++
+			cl.links[key] = l
+			gen := l.gen
+			if up {
+				cl.after(cl.between(5*ms, 150*ms), func() { cl.link(a, b, gen) })
+			} else {
+				cl.after(cl.between(600*ms, time.Second), func() { cl.unlink(a, b, gen) })
+			}
+		}
+	}
+}
+
+func (cl *cluster) link(a, b string, gen int) {
+	key := [2]string{a, b}
+	if l := cl.links[key]; l.gen != gen || !cl.connected(a, b) {
+		return
+	}
+	cl.links[key] = link{up: true, life: cl.nodes[b].life, gen: gen}
+	m := cl.nodes[a]
+	m.core.joined(b)
+	cl.full(b, a)
+	cl.step(m)
+}
+
+func (cl *cluster) unlink(a, b string, gen int) {
+	key := [2]string{a, b}
+	l := cl.links[key]
+	if l.gen != gen || cl.nodes[a].core == nil {
+		return
+	}
+	l.up = false
+	cl.links[key] = l
+	cl.nodes[a].core.left(b)
+	cl.step(cl.nodes[a])
+}
+
+// full brings the whole account of one node to another, reliably.
+func (cl *cluster) full(from, to string) {
+	if cl.connected(from, to) {
+		f := cl.nodes[from].core
+		cl.carry(from, to, appendMessage(nil, f.ledger.full(), cl.now), 0)
+	}
+}
+
+func (cl *cluster) carry(from, to string, b []byte, loss float64) {
+	if !cl.connected(from, to) || cl.rand.Float64() < loss {
+		return
+	}
+	d := cl.between(ms/10, 3*ms)
+	if cl.rand.Float64() < 0.05 {
+		d = cl.between(3*ms, 60*ms)
+	}
+	n, life := cl.nodes[to], cl.nodes[to].life
+	cl.after(d, func() {
+		if n.core == nil || n.life != life {
+			return
+		}
+		m, err := parseMessage(b, cl.now)
+		if err != nil {
+			panic(err)
+		}
+		n.core.receive(cl.now, m)
+		cl.step(n)
+	})
+}
+
+// digests are what acknowledgements of probes carry.
+func (cl *cluster) digests(n *machine) {
+	life := n.life
+	cl.after(cl.between(150*ms, 250*ms), func() {
+		if n.core == nil || n.life != life {
+			return
+		}
+		for _, other := range cl.names {
+			if other != n.name && n.core.members[other] {
+				cl.carry(n.name, other, appendMessage(nil, n.core.ledger.header(kindDigest), cl.now), cl.loss)
+			}
+		}
+		cl.digests(n)
+	})
+}
+
+// ---- what a node does
+
+func (cl *cluster) step(n *machine) {
+	if cl.wrong.failBack {
+		n.core.failBack()
+	}
+	if cl.wrong.wideAtOnce {
+		for _, s := range n.core.seats {
+			s.serving = !s.eligible.IsZero()
+		}
+	}
+	o := n.core.decide(cl.now)
+	for _, nt := range o.notes {
+		cl.say("%s: %s %s %s other=%s proof=%s took=%s", n.name, nt.kind, nt.addr, nt.cause, nt.other, nt.proof, nt.took)
+	}
+	if cl.wrong.releaseFirst {
+		n.core.releaseFirst(&o)
+	}
+	for _, m := range o.tell {
+		b := appendMessage(nil, m, cl.now)
+		for _, other := range cl.names {
+			if n.core.members[other] {
+				cl.carry(n.name, other, b, cl.loss)
+			}
+		}
+	}
+	slices.Sort(o.ask)
+	for _, other := range o.ask {
+		cl.after(cl.between(ms/5, 5*ms), func() { cl.full(other, n.name) })
+	}
+	if o.set {
+		cl.apply(n)
+	}
+	for _, addr := range o.again {
+		cl.burst(n, addr)
+	}
+	cl.poll(n)
+	cl.wake(n, o.wake)
+}
+
+func (cl *cluster) wake(n *machine, at time.Time) {
+	if at.IsZero() || !n.wakeAt.IsZero() && !at.Before(n.wakeAt) && n.wakeAt.After(cl.now) {
+		return
+	}
+	n.wakeAt = at
+	life := n.life
+	cl.after(max(0, at.Sub(cl.now)), func() {
+		if n.core != nil && n.life == life {
+			n.wakeAt = time.Time{}
+			cl.step(n)
+		}
+	})
+}
+
+// apply is layer2.Set.
+func (cl *cluster) apply(n *machine) {
+	want := map[netip.Addr]bool{}
+	entries := n.core.entries()
+	slices.SortFunc(entries, func(a, b layer2.Entry) int { return a.Addr.Compare(b.Addr) })
+	for _, e := range entries {
+		want[e.Addr] = true
+		if _, ok := n.set[e.Addr]; !ok {
+			n.lives++
+			n.set[e.Addr] = n.lives
+			cl.burst(n, e.Addr)
+		}
+	}
+	for addr := range n.set {
+		if !want[addr] {
+			delete(n.set, addr)
+		}
+	}
+}
+
+func (cl *cluster) burst(n *machine, addr netip.Addr) {
+	held := n.set[addr]
+	for i, d := range []time.Duration{cl.between(ms/20, ms), 20 * ms, 40 * ms, time.Second, 2 * time.Second} {
+		cl.after(d, func() {
+			if n.set[addr] != held || held == 0 || !n.power {
+				return
+			}
+			if i == 0 && n.core != nil && n.cable {
+				n.core.announced(cl.now, addr)
+				defer cl.step(n)
+			}
+			cl.gratuitous(n, addr)
+		})
+	}
+}
+
+// gratuitous brings an announcement to the segment: to the client at once, to
+// the other nodes a little later.
+func (cl *cluster) gratuitous(n *machine, addr netip.Addr) {
+	if n.cable && cl.parts[n.name] == 0 {
+		if cl.client[addr].node != n.name {
+			cl.say("client: %s is at %s", addr, n.name)
+			cl.client[addr] = target{n.name, cl.now}
+		}
+	}
+	for _, other := range cl.names {
+		o := cl.nodes[other]
+		if other == n.name || o.core == nil || !cl.wired(n.name, other) {
+			continue
+		}
+		life := o.life
+		cl.after(cl.between(ms/50, ms), func() {
+			if _, held := o.set[addr]; held && o.core != nil && o.life == life {
+				o.core.heard(cl.now, addr, "eth0", n.name)
+				cl.step(o)
+			}
+		})
+	}
+}
+
+// poll asks the health ports that a core wants, as the shell does.
+func (cl *cluster) poll(n *machine) {
+	if n.polled == nil {
+		n.polled = map[uint16]bool{}
+	}
+	for _, port := range slices.Sorted(maps.Keys(n.core.polls())) {
+		if n.polled[port] {
+			continue
+		}
+		n.polled[port] = true
+		cl.pollPort(n, port, n.life)
+	}
+}
+
+func (cl *cluster) pollPort(n *machine, port uint16, life uint64) {
+	cl.after(cl.between(20*ms, 60*ms), func() {
+		if n.core == nil || n.life != life {
+			return
+		}
+		if _, wanted := n.core.polls()[port]; !wanted {
+			delete(n.polled, port)
+			return
+		}
+		for addr, s := range cl.truth {
+			if _, ok := n.serves[addr]; ok && slices.Contains(s.HealthPorts, port) {
+				delete(n.polled, port)
+				n.core.healthy(cl.now, port)
+				cl.step(n)
+				return
+			}
+		}
+		cl.pollPort(n, port, life)
+	})
+}
+
+// ---- what is true
+
+// answering returns the nodes that answer for an address where the client is.
+func (cl *cluster) answering(addr netip.Addr) (names []string) {
+	for _, name := range cl.names {
+		n := cl.nodes[name]
+		if _, ok := n.set[addr]; ok && n.power && n.cable && cl.parts[name] == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// able returns the candidates that could answer the client now: their daemon
+// is in full work, and knows.
+func (cl *cluster) able(addr netip.Addr) (names []string) {
+	for _, name := range cl.fit(addr) {
+		known := cl.nodes[name].core.seats[addr]
+		if known != nil && sameNodes(known.Layer2, cl.truth[addr].Layer2) && !known.fight.lost || cl.wrong.failBack {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// fit returns the candidates whose daemon is in full work.
+func (cl *cluster) fit(addr netip.Addr) (names []string) {
+	for _, c := range cl.truth[addr].Layer2 {
+		n := cl.nodes[c.Node]
+		if n.power && n.cable && cl.parts[c.Node] == 0 && n.core != nil && n.core.settled && !n.core.leaving {
+			names = append(names, c.Node)
+		}
+	}
+	return names
+}
+
+func has(s allocator.Seat, node string) bool {
+	return slices.ContainsFunc(s.Layer2, func(c allocator.Candidate) bool { return c.Node == node })
+}
+
+func sameNodes(a, b []allocator.Candidate) bool {
+	return slices.EqualFunc(a, b, func(x, y allocator.Candidate) bool { return x.Node == y.Node && x.Weight == y.Weight })
+}
+
+func candidates(s allocator.Seat) string {
+	var names []string
+	for _, c := range s.Layer2 {
+		names = append(names, fmt.Sprintf("%s/%d", c.Node, c.Weight))
+	}
+	return "[" + strings.Join(names, " ") + "]"
+}
