@@ -1,0 +1,170 @@
+package controller
+
+import (
+	"slices"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller/api/v1beta1"
+)
+
+// A name is that of any object; cluster-wide ones have no namespace.
+type name = allocator.ServiceName
+
+// A belief is what this copy takes the API to hold: what its watches have
+// delivered, and the answers to its own writes that no watch has shown yet. Of
+// every object the newest version counts, wherever it came from, so that no
+// plan is made from an older one: resourceVersions of one kind can be compared
+// as numbers (a guarantee of Kubernetes' conformance).
+//
+// It notes what changes, for the loop to take. A relist is a difference, too.
+type belief struct {
+	options
+	ready chan struct{} // closed when every kind has been listed
+	news  chan struct{} // holds one item while there is something to take
+
+	mu      sync.Mutex
+	waits   map[string]bool // kinds not listed yet
+	changes changes
+
+	services   *shelf[*service]
+	pools      *shelf[*pool]
+	ads        *shelf[*advertisement]
+	nodes      *shelf[allocator.Node]
+	endpoints  *shelf[allocator.Endpoints]
+	namespaces *shelf[allocator.Namespace]
+	keys       *shelf[[]byte]
+}
+
+// options are what translation depends on.
+type options struct {
+	class         string // --lb-class
+	ignoreExclude bool   // --ignore-exclude-lb
+}
+
+// A pool is what is believed of an IPAddressPool. Values are not changed once made.
+type pool struct {
+	object
+	fact   allocator.Pool
+	status v1beta1.IPAddressPoolStatus // as published
+}
+
+// An advertisement is what is believed of an L2Advertisement.
+type advertisement struct {
+	object
+	fact       allocator.Advertisement
+	conditions []metav1.Condition // as published
+}
+
+// An object is what pools and advertisements have in common.
+type object struct {
+	name, version string
+	generation    int64
+	refused       error // why translation refuses it
+}
+
+// changes are what happened since they were last taken.
+type changes struct {
+	facts    []allocator.Change
+	at       map[any]int       // where in facts the latest change of an object is
+	services map[name]*service // seen anew; nil: gone
+	configs  bool              // a pool or an advertisement was seen anew
+	nodes    bool              // a Node was seen anew
+	keys     bool              // the Secret was seen anew
+}
+
+func (c *changes) add(key any, fact allocator.Change) {
+	if i, ok := c.at[key]; ok {
+		c.facts[i] = fact // the latest of an object is all that matters
+		return
+	}
+	c.at[key] = len(c.facts)
+	c.facts = append(c.facts, fact)
+}
+
+// newBelief returns a belief in nothing.
+func newBelief(o options) *belief {
+	b := &belief{options: o, ready: make(chan struct{}), news: make(chan struct{}, 1), waits: map[string]bool{}}
+	b.changes = emptyChanges()
+	b.services = newShelf(b, "services", b.serviceDiffers)
+	b.pools = newShelf(b, "ipaddresspools", b.poolDiffers)
+	b.ads = newShelf(b, "l2advertisements", b.advertisementDiffers)
+	b.nodes = newShelf(b, "nodes", b.nodeDiffers)
+	b.namespaces = newShelf(b, "namespaces", b.namespaceDiffers)
+	b.endpoints = newShelf(b, "endpointslices", b.endpointsDiffer)
+	b.keys = newShelf(b, "secrets", func(name, *[]byte, *[]byte) { b.changes.keys = true })
+	delete(b.waits, b.keys.kind) // addresses are held and announced without a key, too
+	return b
+}
+
+func emptyChanges() changes {
+	return changes{at: map[any]int{}, services: map[name]*service{}}
+}
+
+// take returns what changed since it was last called. With whole it returns all
+// facts besides.
+func (b *belief) take(whole bool) (changes, *allocator.Facts) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	taken := b.changes
+	b.changes = emptyChanges()
+	if !whole {
+		return taken, nil
+	}
+	facts := &allocator.Facts{}
+	for _, s := range b.services.items {
+		if s.fact.fact != nil {
+			facts.Services = append(facts.Services, *s.fact.fact)
+		}
+	}
+	for _, p := range b.pools.items {
+		facts.Pools = append(facts.Pools, p.fact.fact)
+	}
+	for _, a := range b.ads.items {
+		if a.fact.refused == nil {
+			facts.Advertisements = append(facts.Advertisements, a.fact.fact)
+		}
+	}
+	for _, n := range b.nodes.items {
+		facts.Nodes = append(facts.Nodes, n.fact)
+	}
+	for _, e := range b.endpoints.items {
+		facts.Endpoints = append(facts.Endpoints, e.fact)
+	}
+	for _, n := range b.namespaces.items {
+		facts.Namespaces = append(facts.Namespaces, n.fact)
+	}
+	return taken, facts
+}
+
+// listedFirst notes that a kind has been listed.
+func (b *belief) listedFirst(kind string) {
+	if !b.waits[kind] {
+		return
+	}
+	delete(b.waits, kind)
+	if len(b.waits) == 0 {
+		close(b.ready)
+	}
+}
+
+// missing names the kinds that have not been listed yet.
+func (b *belief) missing() (kinds []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for k := range b.waits {
+		kinds = append(kinds, k)
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// wake tells the loop that there is something to take.
+func (b *belief) wake() {
+	select {
+	case b.news <- struct{}{}:
+	default:
+	}
+}

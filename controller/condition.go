@@ -1,0 +1,86 @@
+package controller
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"holdfast.dev/holdfast/allocator"
+)
+
+// conditionOf returns the condition of that type; nil when there is none.
+func conditionOf(conditions []metav1.Condition, kind string) *metav1.Condition {
+	for i := range conditions {
+		if conditions[i].Type == kind {
+			return &conditions[i]
+		}
+	}
+	return nil
+}
+
+// withCondition returns the conditions with one put in its place, or, where c has
+// no status, taken out. The others are kept as they are. It tells whether
+// anything differs; the time of the last transition does not count, and stays
+// where the status stays.
+func withCondition(conditions []metav1.Condition, c metav1.Condition, now time.Time) ([]metav1.Condition, bool) {
+	at := slices.IndexFunc(conditions, func(o metav1.Condition) bool { return o.Type == c.Type })
+	if c.Status == "" {
+		if at < 0 {
+			return conditions, false
+		}
+		return slices.Delete(slices.Clone(conditions), at, at+1), true
+	}
+	c.LastTransitionTime = metav1.NewTime(now.UTC().Truncate(time.Second))
+	if at < 0 {
+		return append(slices.Clip(conditions), c), true
+	}
+	old := conditions[at]
+	if old.Status == c.Status {
+		c.LastTransitionTime = old.LastTransitionTime
+		if old.Reason == c.Reason && old.Message == c.Message && old.ObservedGeneration == c.ObservedGeneration {
+			return conditions, false
+		}
+	}
+	conditions = slices.Clone(conditions)
+	conditions[at] = c
+	return conditions, true
+}
+
+// heldCondition is what the Service shall say of the addresses it holds.
+func heldCondition(d *allocator.Decision) metav1.Condition {
+	c := metav1.Condition{Type: conditionHeld, Status: metav1.ConditionFalse, Reason: "Unknown"}
+	if len(d.Reasons) > 0 {
+		c.Reason = cmp.Or(string(d.Reasons[0].Code), c.Reason)
+		if len(d.Holds) > 0 && !d.Reasons[0].Code.Warning() {
+			c.Status = metav1.ConditionTrue
+		}
+	}
+	c.Message = sentences(d.Reasons)
+	return c
+}
+
+// announcedCondition is what the Service shall say of who answers for its
+// addresses. A Service that holds none says nothing.
+func announcedCondition(holds int, unserved []allocator.Reason) metav1.Condition {
+	c := metav1.Condition{Type: conditionAnnounced}
+	switch {
+	case holds == 0:
+	case len(unserved) == 0:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, string(allocator.Announced), "every address is announced"
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(unserved[0].Code), sentences(unserved)
+	}
+	return c
+}
+
+// sentences writes reasons one after the other.
+func sentences(reasons []allocator.Reason) string {
+	texts := make([]string, len(reasons))
+	for i, r := range reasons {
+		texts[i] = r.String()
+	}
+	return strings.Join(texts, "; ")
+}

@@ -1,0 +1,61 @@
+package controller
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"holdfast.dev/holdfast/allocator"
+)
+
+// Config says what a copy is and to whom it tells what it finds.
+type Config struct {
+	REST      *rest.Config
+	Node      string // name of the Node that this copy runs on
+	Namespace string // our own: pools, advertisements, the Lease and the key are here
+
+	LBClass            string // Services of this spec.loadBalancerClass are ours; "": those without a class
+	IgnoreExcludeLabel bool   // nodes that are excluded from external load balancers announce all the same
+	Settings           allocator.Settings
+
+	// The election. A leader that cannot renew stops writing RenewDeadline after
+	// it sent its last renewal, and is replaced LeaseDuration after that was seen.
+	LeaseDuration time.Duration // whole seconds; 0: 15 s
+	RenewDeadline time.Duration // shorter than LeaseDuration; 0: two thirds of it
+	RenewPeriod   time.Duration // pause between renewals; 0: a fifth of LeaseDuration
+	RetryPeriod   time.Duration // pause after an attempt that did not succeed; 0: a fifteenth of LeaseDuration
+
+	Log *slog.Logger
+
+	// Placed is told who may announce what, on every copy, from one goroutine:
+	// first everything, then what differs, with the internal addresses of all
+	// nodes. It must not wait for anything.
+	Placed func(placement allocator.Placement, peers map[string][]netip.Addr)
+	// Key is told the key of the gossip: 16, 24 or 32 bytes. May be nil.
+	Key func([]byte)
+}
+
+func (c *Config) complete() error {
+	if c.REST == nil || c.Log == nil || c.Placed == nil {
+		return errors.New("controller: REST, Log and Placed must be given")
+	}
+	if c.Node == "" || c.Namespace == "" {
+		return errors.New("controller: the names of the node and of the namespace must be given (NODE_NAME, NAMESPACE)")
+	}
+	if c.LeaseDuration == 0 {
+		c.LeaseDuration = 15 * time.Second
+	}
+	if c.RenewDeadline == 0 {
+		c.RenewDeadline = c.LeaseDuration * 2 / 3
+	}
+	if c.RenewPeriod == 0 {
+		c.RenewPeriod = c.LeaseDuration / 5
+	}
+	if c.RetryPeriod == 0 {
+		c.RetryPeriod = c.LeaseDuration / 15
+	}
+	return nil
+}

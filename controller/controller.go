@@ -1,0 +1,153 @@
+package controller
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller/lease"
+)
+
+// LeaseName is the name of the Lease, in our own namespace.
+const LeaseName = "holdfast"
+
+// A Controller is one copy's side towards the Kubernetes API.
+type Controller struct {
+	Config
+	clients  *clients
+	belief   *belief
+	sources  []source
+	events   *recorder
+	stats    *counters
+	election lease.Config
+	tenures  chan *tenure // from the election to the loop
+
+	key []byte // the last one given on; used by the loop only
+}
+
+// New checks the configuration and makes a Controller that does nothing yet.
+func New(config Config) (*Controller, error) {
+	if err := config.complete(); err != nil {
+		return nil, err
+	}
+	c := &Controller{Config: config, stats: newCounters(), tenures: make(chan *tenure)}
+	var err error
+	if c.clients, err = newClients(config.REST); err != nil {
+		return nil, err
+	}
+	c.belief = newBelief(options{class: config.LBClass, ignoreExclude: config.IgnoreExcludeLabel})
+	c.sources = sources(c.clients, c.belief, config.Namespace)
+	for i := range c.sources {
+		c.sources[i].lists = heed(c.sources[i].lists, c.sources[i].kind, config.Log)
+	}
+	c.events = newRecorder(c.clients.core, config.Node, config.Log, c.stats)
+	c.election = lease.Config{
+		API:       &leaseAPI{c.clients.coordination, config.Namespace, LeaseName, c.stats, config.Log},
+		Namespace: config.Namespace, Name: LeaseName,
+		// A process that is started anew must not be taken for the old one.
+		Identity: config.Node + "_" + strings.ToLower(rand.Text()[:10]),
+		Duration: config.LeaseDuration, Fence: config.RenewDeadline,
+		Renew: config.RenewPeriod, Retry: config.RetryPeriod, Log: config.Log,
+	}
+	return c, c.election.Check()
+}
+
+// Run watches, places and, while this copy is elected, publishes, until the
+// context is done. It then lets the writes under way end and gives the Lease
+// back, which takes [Config.RenewDeadline] at most.
+func (c *Controller) Run(ctx context.Context) error {
+	// The watches and the loop outlive the election: what a term's last writes
+	// did is still learned.
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer stop()
+	for _, s := range c.sources {
+		tasks.Go(func() { follow(watching, s.lists, s.expected, s.kind, s.store) })
+	}
+	tasks.Go(func() { c.events.run(watching) })
+	tasks.Go(func() { c.loop(watching) })
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-c.belief.ready: // who does not know the cluster does not stand
+	}
+	if err := lease.Run(ctx, c.election, c.lead); err != nil {
+		return fmt.Errorf("taking part in the election: %w", err)
+	}
+	return nil
+}
+
+// Ready tells what this copy still waits for; nil once it knows the cluster.
+func (c *Controller) Ready() error {
+	if kinds := c.belief.missing(); len(kinds) > 0 {
+		return fmt.Errorf("not listed yet: %s", strings.Join(kinds, ", "))
+	}
+	return nil
+}
+
+// Stats returns this copy's figures.
+func (c *Controller) Stats() Stats {
+	s := c.stats.snapshot()
+	s.Synced = c.Ready() == nil
+	return s
+}
+
+// Assigned says, by an Event on each of the Services, that this node now answers
+// for their address.
+func (c *Controller) Assigned(addr netip.Addr, services []allocator.ServiceName) {
+	c.belief.mu.Lock()
+	defer c.belief.mu.Unlock()
+	for _, n := range services {
+		if s, ok := c.belief.services.items[n]; ok {
+			c.events.say(event{of: n, uid: s.fact.uid, what: saying{
+				reason: eventNode, text: fmt.Sprintf("announcing from node %q with protocol \"layer2\": %s", c.Node, addr),
+			}})
+		}
+	}
+}
+
+// lead is what a leader does for a term. It tells whether the outcome of all that
+// it wrote is known.
+func (c *Controller) lead(term *lease.Term) bool {
+	if !c.readAll(term) {
+		return true
+	}
+	t := newTenure(c, term)
+	select {
+	case c.tenures <- t:
+		c.stats.count(func(s *Stats) { s.Leads = true })
+		<-term.Done()
+	case <-term.Done():
+	}
+	settled := t.publisher.stop()
+	c.stats.count(func(s *Stats) { s.Leads, s.Pools, s.Waiting = false, nil, nil })
+	return settled
+}
+
+// readAll reads everything that plans follow from, as it is now: what the watches
+// have shown may be older than the last writes of the leader before.
+func (c *Controller) readAll(term *lease.Term) bool {
+	for _, s := range c.sources {
+		for s.plans {
+			ctx, cancel := term.Context(writeLimit)
+			err := s.read(ctx)
+			cancel()
+			if err == nil {
+				break
+			}
+			c.Log.Warn("a leader must read all before it plans, and could not", "kind", s.kind, "err", err)
+			select {
+			case <-term.Done():
+				return false
+			case <-time.After(time.Second):
+			}
+		}
+	}
+	return term.Held()
+}

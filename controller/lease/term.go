@@ -1,0 +1,81 @@
+package lease
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A Term is one copy's time as leader.
+type Term struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	until time.Time // with a monotonic reading
+	alarm *time.Timer
+}
+
+func newTerm(ctx context.Context, until time.Time) *Term {
+	t := &Term{until: until}
+	t.ctx, t.cancel = context.WithCancel(ctx)
+	t.alarm = time.AfterFunc(time.Until(until), t.expire)
+	return t
+}
+
+// Fence returns the moment after which the holder of the term may write nothing.
+// A renewal moves it.
+func (t *Term) Fence() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.until
+}
+
+// Held tells whether the fence is still ahead, and the term not ended.
+func (t *Term) Held() bool {
+	return t.ctx.Err() == nil && before(time.Now(), t.Fence())
+}
+
+// before compares by the monotonic clock and by the wall clock.
+func before(now, fence time.Time) bool {
+	return now.Before(fence) && now.Round(0).Before(fence.Round(0))
+}
+
+// Done is closed when the term has ended.
+func (t *Term) Done() <-chan struct{} { return t.ctx.Done() }
+
+// Context returns a context for one write, which must take no longer than
+// limit: its deadline is the limit or the fence, whichever is first. It outlives
+// the end of the term, up to the fence, so that a copy that is asked to stop can
+// still learn what became of what it sent.
+func (t *Term) Context(limit time.Duration) (context.Context, context.CancelFunc) {
+	fence := t.Fence()
+	if d := time.Now().Add(limit); d.Before(fence) {
+		fence = d
+	}
+	return context.WithDeadline(context.WithoutCancel(t.ctx), fence)
+}
+
+// extend moves the fence.
+func (t *Term) extend(until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.until = until
+	t.alarm.Reset(time.Until(until))
+}
+
+// expire ends the term if its fence has really been passed.
+func (t *Term) expire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if rest := time.Until(t.until); rest > 0 {
+		t.alarm.Reset(rest)
+		return
+	}
+	t.cancel()
+}
+
+func (t *Term) end() {
+	t.alarm.Stop()
+	t.cancel()
+}

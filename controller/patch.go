@@ -1,0 +1,186 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller/api/v1beta1"
+)
+
+// A patch is a JSON merge patch of an object's status and annotations, on
+// condition that the object has the version that it names.
+type patch struct {
+	Metadata patchMeta      `json:"metadata"`
+	Status   map[string]any `json:"status,omitempty"`
+}
+
+type patchMeta struct {
+	Version     string             `json:"resourceVersion"`
+	Annotations map[string]*string `json:"annotations,omitempty"` // nil removes one
+}
+
+func (p *patch) empty() bool { return len(p.Status) == 0 && len(p.Metadata.Annotations) == 0 }
+
+func (p *patch) annotate(name, was, now string) {
+	if was == now {
+		return
+	}
+	if p.Metadata.Annotations == nil {
+		p.Metadata.Annotations = map[string]*string{}
+	}
+	p.Metadata.Annotations[name] = nil
+	if now != "" {
+		p.Metadata.Annotations[name] = &now
+	}
+}
+
+func (p *patch) set(field string, value any) {
+	if p.Status == nil {
+		p.Status = map[string]any{}
+	}
+	p.Status[field] = value
+}
+
+// servicePatch is the difference between what is published on a Service and the
+// decision; conditionsOnly tells that the addresses and their record are as they
+// should be.
+func servicePatch(s *service, d *allocator.Decision, unserved []allocator.Reason, now time.Time) (p patch, conditionsOnly bool) {
+	p.Metadata.Version = s.version
+	if len(s.fact.Holds) != s.ingress || !slices.Equal(s.fact.Holds, d.Holds) {
+		p.set("loadBalancer", map[string]any{"ingress": ingressOf(d.Holds)})
+	}
+	p.annotate(fromPoolAnnotation, s.fromPool, d.Pool)
+	if s.fromPoolOld {
+		p.annotate(fromPoolAnnotationOld, "old", "")
+	}
+	if record, ok := recordText(d.Record); ok && (record == "" || s.record == "" || !s.fact.Record.Equal(d.Record)) {
+		p.annotate(allocator.RecordAnnotation, s.record, record)
+	}
+	conditionsOnly = p.empty()
+	conditions, held := withCondition(s.conditions, heldCondition(d), now)
+	conditions, announced := withCondition(conditions, announcedCondition(len(s.fact.Holds), unserved), now)
+	if held || announced {
+		p.set("conditions", conditions)
+	}
+	return p, conditionsOnly
+}
+
+// farewellPatch takes our marks off a Service that is of another type now.
+func farewellPatch(s *service) (p patch) {
+	p.Metadata.Version = s.version
+	p.annotate(fromPoolAnnotation, s.fromPool, "")
+	p.annotate(allocator.RecordAnnotation, s.record, "")
+	if s.fromPoolOld {
+		p.annotate(fromPoolAnnotationOld, "old", "")
+	}
+	left := slices.DeleteFunc(slices.Clone(s.conditions), func(c metav1.Condition) bool {
+		return c.Type == conditionHeld || c.Type == conditionAnnounced
+	})
+	if len(left) != len(s.conditions) {
+		p.set("conditions", left)
+	}
+	return p
+}
+
+func ingressOf(holds []netip.Addr) []corev1.LoadBalancerIngress {
+	var out []corev1.LoadBalancerIngress
+	for _, a := range holds {
+		out = append(out, corev1.LoadBalancerIngress{IP: a.String()})
+	}
+	return out // nil, which removes the field, when there is none
+}
+
+func recordText(r allocator.Record) (string, bool) {
+	if r.IsZero() {
+		return "", true
+	}
+	text, err := json.Marshal(r)
+	return string(text), err == nil
+}
+
+// poolPatch is the difference between a pool's published status and what is so.
+func poolPatch(o *pool, use allocator.Use, err error, now time.Time) (p patch) {
+	p.Metadata.Version = o.version
+	conditions, differs := withCondition(o.status.Conditions, acceptedCondition(&o.object, err, nil), now)
+	if differs {
+		p.set("conditions", conditions)
+	}
+	for _, c := range []struct {
+		field    string
+		was, now int64
+	}{
+		{"assignedIPv4", o.status.AssignedIPv4, use.Assigned4}, {"assignedIPv6", o.status.AssignedIPv6, use.Assigned6},
+		{"availableIPv4", o.status.AvailableIPv4, use.Available4}, {"availableIPv6", o.status.AvailableIPv6, use.Available6},
+	} {
+		// The schema wants all four: a first status has them all.
+		if c.was != c.now || len(o.status.Conditions) == 0 {
+			p.set(c.field, c.now)
+		}
+	}
+	return p
+}
+
+// advertisementPatch is the difference between an advertisement's published
+// status and what is so.
+func advertisementPatch(o *advertisement, warning error, now time.Time) (p patch) {
+	p.Metadata.Version = o.version
+	if conditions, differs := withCondition(o.conditions, acceptedCondition(&o.object, nil, warning), now); differs {
+		p.set("conditions", conditions)
+	}
+	return p
+}
+
+// acceptedCondition says whether an object is in use as it stands: refused as a
+// whole, or in use but for what the warning says.
+func acceptedCondition(o *object, err, warning error) metav1.Condition {
+	c := metav1.Condition{
+		Type: v1beta1.ConditionAccepted, Status: metav1.ConditionTrue, ObservedGeneration: o.generation,
+		Reason: "Accepted", Message: "in use as it stands",
+	}
+	if o.refused != nil {
+		err = o.refused
+	}
+	switch {
+	case err != nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "Refused", err.Error()
+	case warning != nil:
+		c.Reason, c.Message = "Incomplete", warning.Error()
+	}
+	return c
+}
+
+// write returns the task that sends the patch to the status of an object.
+func (p *patch) write(client rest.Interface, to target, lazy time.Duration) (*task, error) {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	return &task{
+		to: to, version: p.Metadata.Version, body: string(body), lazy: lazy,
+		send: func(ctx context.Context) (runtime.Object, error) {
+			return timed(ctx, client.Patch(types.MergePatchType)).
+				NamespaceIfScoped(to.name.Namespace, to.name.Namespace != "").
+				Resource(to.kind).Name(to.name.Name).SubResource("status").
+				Body(body).Do(ctx).Get()
+		},
+	}, nil
+}
+
+// timed puts the context's deadline into a request, so that the API gives it up,
+// too, and lets nobody repeat it.
+func timed(ctx context.Context, r *rest.Request) *rest.Request {
+	if deadline, ok := ctx.Deadline(); ok {
+		r = r.Timeout(max(time.Until(deadline), time.Millisecond).Round(time.Millisecond))
+	}
+	return r.MaxRetries(0)
+}

@@ -1,0 +1,78 @@
+package controller
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller/api/v1beta1"
+)
+
+// trim removes from an object what nobody here reads, before it is kept
+// anywhere. It changes the object, and trimming twice is trimming once.
+func trim(in any) (any, error) {
+	switch o := in.(type) {
+	case *corev1.Service:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations = keep(o.Annotations, readAnnotations...)
+		if o.Spec.Type != corev1.ServiceTypeLoadBalancer {
+			o.Labels, o.Spec = nil, corev1.ServiceSpec{Type: o.Spec.Type}
+		}
+	case *corev1.Node:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations, o.Spec = nil, corev1.NodeSpec{}
+		o.Status = corev1.NodeStatus{Addresses: o.Status.Addresses, Conditions: o.Status.Conditions}
+	case *corev1.Namespace:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations, o.Spec, o.Status = nil, corev1.NamespaceSpec{}, corev1.NamespaceStatus{}
+	case *corev1.Secret:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations = nil
+	case *discoveryv1.EndpointSlice:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations, o.Ports = nil, nil
+		o.Labels = keep(o.Labels, discoveryv1.LabelServiceName)
+		for i := range o.Endpoints {
+			e := &o.Endpoints[i]
+			e.TargetRef, e.DeprecatedTopology, e.Zone, e.Hints, e.Hostname = nil, nil, nil, nil, nil
+		}
+	case *v1beta1.IPAddressPool:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations = nil
+	case *v1beta1.L2Advertisement:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations = nil
+	default:
+		return nil, fmt.Errorf("trimming an object of type %T, which nobody asked for", in)
+	}
+	return in, nil
+}
+
+func trimMeta(m *metav1.ObjectMeta) {
+	m.ManagedFields, m.OwnerReferences, m.Finalizers = nil, nil, nil
+	m.GenerateName, m.SelfLink = "", ""
+}
+
+var readAnnotations = []string{
+	allocator.PrefixMetalLB + allocator.AnnotationAddresses, allocator.PrefixMetalLBOld + allocator.AnnotationAddresses,
+	allocator.PrefixMetalLB + allocator.AnnotationPool, allocator.PrefixMetalLBOld + allocator.AnnotationPool,
+	allocator.PrefixMetalLB + allocator.AnnotationShare, allocator.PrefixMetalLBOld + allocator.AnnotationShare,
+	fromPoolAnnotation, fromPoolAnnotationOld, allocator.RecordAnnotation,
+}
+
+// keep returns the named entries of a map.
+func keep(in map[string]string, names ...string) map[string]string {
+	var out map[string]string
+	for _, n := range names {
+		if v, ok := in[n]; ok {
+			if out == nil {
+				out = make(map[string]string, len(names))
+			}
+			out[n] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,205 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller/api/v1beta1"
+)
+
+// A source brings the objects of one kind to their shelf: by watching, and, for a
+// leader's first plan, by one consistent read.
+type source struct {
+	kind     string
+	plans    bool // what is planned follows from it
+	lists    *cache.ListWatch
+	expected runtime.Object
+	store    store
+}
+
+// A store takes what a reflector, a consistent read or an answer brings.
+type store interface {
+	cache.TransformingStore
+	answered(runtime.Object)
+}
+
+// sources names every kind that is watched. Pools, advertisements and the key
+// are looked for in our own namespace only.
+func sources(c *clients, b *belief, namespace string) []source {
+	everywhere := func(r rest.Interface, resource string) *cache.ListWatch {
+		return cache.NewListWatchFromClient(r, resource, metav1.NamespaceAll, fields.Everything())
+	}
+	at := func(r rest.Interface, resource string) *cache.ListWatch {
+		return cache.NewListWatchFromClient(r, resource, namespace, fields.Everything())
+	}
+	return []source{
+		{"services", true, everywhere(c.core, "services"), &corev1.Service{}, keepOf(b, b.services,
+			func(in *corev1.Service) (*service, bool) {
+				s := serviceOf(in, b.class)
+				return s, s != nil
+			})},
+		{"ipaddresspools", true, at(c.metallb, "ipaddresspools"), &v1beta1.IPAddressPool{}, keepOf(b, b.pools, poolOf)},
+		{"l2advertisements", true, at(c.metallb, "l2advertisements"), &v1beta1.L2Advertisement{}, keepOf(b, b.ads, advertisementOf)},
+		{"namespaces", true, everywhere(c.core, "namespaces"), &corev1.Namespace{}, keepOf(b, b.namespaces,
+			func(in *corev1.Namespace) (allocator.Namespace, bool) { return namespaceFact(in), true })},
+		{"nodes", false, everywhere(c.core, "nodes"), &corev1.Node{}, keepOf(b, b.nodes,
+			func(in *corev1.Node) (allocator.Node, bool) { return nodeFact(in, b.ignoreExclude), true })},
+		{"endpointslices", false, everywhere(c.discovery, "endpointslices"), &discoveryv1.EndpointSlice{}, keepOf(b, b.endpoints, endpointsFact)},
+		{"secrets", false, cache.NewListWatchFromClient(c.core, "secrets", namespace, fields.OneTermEqualSelector("metadata.name", keySecret)), &corev1.Secret{},
+			keepOf(b, b.keys, func(in *corev1.Secret) ([]byte, bool) { return in.Data[keyEntry], true })},
+	}
+}
+
+func poolOf(in *v1beta1.IPAddressPool) (*pool, bool) {
+	out := &pool{object: object{name: in.Name, version: in.ResourceVersion, generation: in.Generation}, status: in.Status}
+	out.fact, out.refused = poolFact(in)
+	return out, true
+}
+
+func advertisementOf(in *v1beta1.L2Advertisement) (*advertisement, bool) {
+	out := &advertisement{object: object{name: in.Name, version: in.ResourceVersion, generation: in.Generation}, conditions: in.Status.Conditions}
+	out.fact, out.refused = advertisementFact(in)
+	return out, true
+}
+
+// follow keeps a store up to date with the API until the context is done.
+func follow(ctx context.Context, lists *cache.ListWatch, expected runtime.Object, kind string, into cache.ReflectorStore) {
+	cache.NewReflectorWithOptions(lists, expected, into, cache.ReflectorOptions{
+		Name: kind,
+		// Never long: what is missed while the API is away is made up for soon
+		// after it is back. Spread, since all nodes come back at once.
+		Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 30, Cap: 3 * time.Second},
+	}).RunWithContext(ctx)
+}
+
+// read lists the kind as it is now, by a quorum of the API's storage, and
+// believes it.
+func (s *source) read(ctx context.Context) error {
+	list, err := s.lists.ListWithContext(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("reading all %s: %w", s.kind, err)
+	}
+	items, err := meta.ExtractList(list)
+	if err != nil {
+		return fmt.Errorf("reading all %s: %w", s.kind, err)
+	}
+	m, err := meta.ListAccessor(list)
+	if err != nil {
+		return fmt.Errorf("reading all %s: %w", s.kind, err)
+	}
+	objects := make([]any, len(items))
+	for i, o := range items {
+		if objects[i], err = trim(o); err != nil {
+			return fmt.Errorf("reading all %s: %w", s.kind, err)
+		}
+	}
+	return s.store.Replace(objects, m.GetResourceVersion())
+}
+
+// keeping puts the objects of one kind on their shelf, reduced by read to what
+// matters; false: the object does not.
+type keeping[O metav1.Object, F any] struct {
+	belief *belief
+	shelf  *shelf[F]
+	reduce func(O) (F, bool)
+}
+
+func keepOf[O metav1.Object, F any](b *belief, s *shelf[F], reduce func(O) (F, bool)) store {
+	return &keeping[O, F]{b, s, reduce}
+}
+
+func (k *keeping[O, F]) Transformer() cache.TransformFunc { return trim }
+func (k *keeping[O, F]) Resync() error                    { return nil }
+func (k *keeping[O, F]) Add(o any) error                  { return k.Update(o) }
+
+func (k *keeping[O, F]) Update(o any) error {
+	n, version, fact, err := k.reduced(o)
+	if err != nil {
+		return err
+	}
+	k.belief.mu.Lock()
+	k.shelf.delivered(n, version, fact)
+	k.belief.mu.Unlock()
+	k.belief.wake()
+	return nil
+}
+
+func (k *keeping[O, F]) Delete(o any) error {
+	in, ok := o.(O)
+	if !ok {
+		return fmt.Errorf("taking the end of one of %s: it is a %T", k.shelf.kind, o)
+	}
+	k.belief.mu.Lock()
+	k.shelf.delivered(nameOf(in), in.GetResourceVersion(), nil)
+	k.belief.mu.Unlock()
+	k.belief.wake()
+	return nil
+}
+
+func (k *keeping[O, F]) Replace(objects []any, version string) error {
+	list := make(map[name]item[F], len(objects))
+	for _, o := range objects {
+		n, v, fact, err := k.reduced(o)
+		if err != nil {
+			return err
+		}
+		if fact != nil {
+			list[n] = item[F]{v, *fact}
+		}
+	}
+	k.belief.mu.Lock()
+	k.shelf.listed(version, list)
+	k.belief.listedFirst(k.shelf.kind)
+	k.belief.mu.Unlock()
+	k.belief.wake()
+	return nil
+}
+
+// Bookmark: the watch has delivered everything up to the version.
+func (k *keeping[O, F]) Bookmark(version string) error {
+	k.belief.mu.Lock()
+	defer k.belief.mu.Unlock()
+	if after(version, k.shelf.seen) {
+		k.shelf.seen = version
+	}
+	return nil
+}
+
+func (k *keeping[O, F]) answered(o runtime.Object) {
+	n, version, fact, err := k.reduced(o)
+	if err != nil {
+		return
+	}
+	k.belief.mu.Lock()
+	k.shelf.answered(n, version, fact)
+	k.belief.mu.Unlock()
+	k.belief.wake()
+}
+
+func (k *keeping[O, F]) reduced(o any) (n name, version string, fact *F, err error) {
+	if o, err = trim(o); err != nil {
+		return n, "", nil, err
+	}
+	in, ok := o.(O)
+	if !ok {
+		return n, "", nil, fmt.Errorf("taking one of %s: it is a %T", k.shelf.kind, o)
+	}
+	if f, matters := k.reduce(in); matters {
+		fact = &f
+	}
+	return nameOf(in), in.GetResourceVersion(), fact, nil
+}
+
+func nameOf(o metav1.Object) name { return name{Namespace: o.GetNamespace(), Name: o.GetName()} }
