@@ -1,0 +1,152 @@
+package apitest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller"
+)
+
+// An instance is a running Controller and what it told.
+type instance struct {
+	*controller.Controller
+	stop func()
+
+	mu    sync.Mutex
+	seats map[netip.Addr]allocator.Seat
+	key   []byte
+}
+
+func (s *Server) run(t testing.TB, node string) *instance {
+	t.Helper()
+	c := &instance{seats: map[netip.Addr]allocator.Seat{}}
+	var err error
+	c.Controller, err = controller.New(controller.Config{
+		REST: s.Copy(), Node: node, Namespace: "holdfast-system",
+		Settings:      allocator.Settings{Settle: 2 * time.Second, Overlap: time.Second},
+		LeaseDuration: 5 * time.Second,
+		Log:           slog.New(slog.NewTextHandler(os.Stderr, nil)).With("copy", node),
+		Placed: func(p allocator.Placement, _ map[string][]netip.Addr) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for _, a := range p.Gone {
+				delete(c.seats, a)
+			}
+			for _, seat := range p.Seats {
+				c.seats[seat.Addr] = seat
+			}
+		},
+		Key: func(k []byte) { c.mu.Lock(); c.key = k; c.mu.Unlock() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	c.stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("%s: %v", node, err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Errorf("%s does not end", node)
+		}
+	})
+	t.Cleanup(c.stop)
+	return c
+}
+
+// eventually waits until what becomes true.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not seen within 30 s: %s", what)
+		}
+	}
+}
+
+const pool = `
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: %s, namespace: holdfast-system}
+spec: {addresses: [%q]}
+---
+`
+
+const advertisement = `
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: all, namespace: holdfast-system}
+spec: {}
+---
+`
+
+const node = `
+apiVersion: v1
+kind: Node
+metadata: {name: %s}
+---
+`
+
+func servicesNamed(names ...string) (out []allocator.ServiceName) {
+	for _, n := range names {
+		out = append(out, allocator.ServiceName{Namespace: "default", Name: n})
+	}
+	return out
+}
+
+func service(name, more string) string {
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: Service
+metadata: {name: %s, namespace: default}
+spec: {type: LoadBalancer, selector: {app: a}, ports: [{port: 80}]%s}
+---
+`, name, more)
+}
+
+func (s *Server) address(t testing.TB, name string) string {
+	return s.Kubectl(t, "get", "service", name, "-o", "jsonpath={.status.loadBalancer.ingress[*].ip}")
+}
+
+// From the first Service to the last: two copies, one waiter, one farewell.
+func TestServiceIsGivenAnAddress(t *testing.T) {
+	s := Start(t)
+	s.Apply(t, fmt.Sprintf(pool, "p", "192.0.2.10/32")+advertisement+fmt.Sprintf(node, "node1")+service("a", ""))
+	one := s.run(t, "node1")
+	eventually(t, "an address in the status", func() bool { return s.address(t, "a") == "192.0.2.10" })
+	eventually(t, "the address placed", func() bool {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		return len(one.seats) == 1
+	})
+	eventually(t, "a membership key", func() bool {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		return len(one.key) == 32
+	})
+	s.Apply(t, service("b", ""))
+	two := s.run(t, "node2")
+	eventually(t, "events", func() bool { return strings.Contains(s.Kubectl(t, "get", "events"), "AllocationFailed") })
+	one.stop()
+	eventually(t, "the other leads", func() bool { return two.Stats().Leads })
+	s.Kubectl(t, "delete", "service", "a")
+	eventually(t, "the waiter served", func() bool { return s.address(t, "b") == "192.0.2.10" })
+	s.Kubectl(t, "patch", "service", "b", "-p", `{"spec":{"type":"ClusterIP"}}`)
+	eventually(t, "no marks left", func() bool {
+		y := s.Kubectl(t, "get", "service", "b", "-o", "yaml")
+		return !strings.Contains(y, "holdfast.dev") && !strings.Contains(y, "metallb.io")
+	})
+}

@@ -1,0 +1,41 @@
+package demo
+
+import (
+	"fmt"
+	"strings"
+)
+
+// picture draws the cluster, with who answers and who leads.
+func picture(owner, leader string) string {
+	var b strings.Builder
+	b.WriteString(`
+      Service A  tcp/80 udp/80 ┐ one address, one sharing key, the same pods
+      Service B  tcp/81 udp/81 ┘ 172.30.0.200 and fd30::200
+
+      client: 1,000 new flows a second to each port, TCP and UDP, v4 and v6
+        │
+   ─────┴──────┬──────────────────┬──────────────────┬─────
+`)
+	row := func(cell func(node string) string) {
+		fmt.Fprint(&b, "           ")
+		for _, node := range []string{"node1", "node2", "node3"} {
+			fmt.Fprintf(&b, "%-19s", cell(node))
+		}
+		b.WriteString("\n")
+	}
+	row(func(node string) string { return "┌ " + node })
+	row(func(node string) string {
+		if node == leader {
+			return "│ holdfast, leads"
+		}
+		return "│ holdfast"
+	})
+	row(func(string) string { return "│ pod web" })
+	row(func(node string) string {
+		if node == owner {
+			return "└ ANSWERS"
+		}
+		return "└"
+	})
+	return b.String() + "\n"
+}

@@ -1,0 +1,178 @@
+package script
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// clean makes the state that every scenario begins with.
+func clean(ctx context.Context, lab Lab, a *api, n Needs) error {
+	if len(lab.Nodes()) < n.Nodes {
+		return fmt.Errorf("the scenario needs %d nodes and the lab has %d: lab up --nodes %d", n.Nodes, len(lab.Nodes()), n.Nodes)
+	}
+	if err := lab.Restore(ctx); err != nil {
+		return fmt.Errorf("mending the lab: %w", err)
+	}
+	for _, step := range []func(context.Context, *api) error{cleanObjects, cleanNodes} {
+		if err := step(ctx, a); err != nil {
+			return err
+		}
+	}
+	if err := runHoldfast(ctx, lab, a, n.Flags); err != nil {
+		return err
+	}
+	return cleanNetworks(lab)
+}
+
+// runHoldfast gives the lab's holdfast the flags, if it has others, and waits until it
+// is well. A lab may be without: then scenarios show what the rest of it does.
+func runHoldfast(ctx context.Context, lab Lab, a *api, flags string) error {
+	o := lab.Options()
+	if !o.Holdfast {
+		return nil
+	}
+	if o.HoldfastArgs != flags {
+		if err := lab.SetHoldfastArgs(ctx, flags); err != nil {
+			return fmt.Errorf("running holdfast with %q: %w", flags, err)
+		}
+	}
+	return until(ctx, 90*time.Second, func() error { return holdfastIsWell(ctx, lab, a) })
+}
+
+// cleanObjects removes all that a scenario may have made, Services first, so that
+// holdfast sees them go while their pools are there.
+func cleanObjects(ctx context.Context, a *api) error {
+	zero := int64(0)
+	for _, r := range []schema.GroupVersionResource{services, deployments, replicaSets, daemonSets, budgets, pods, configMaps, events} {
+		err := a.each(ctx, r, "default", func(name string) error { return a.remove(ctx, r, "default", name, &zero) })
+		if err != nil {
+			return err
+		}
+	}
+	err := a.each(ctx, namespaces, "", func(name string) error { return a.remove(ctx, namespaces, "", name, nil) })
+	if err != nil {
+		return err
+	}
+	for _, r := range []schema.GroupVersionResource{advertisements, pools} {
+		err := a.each(ctx, r, namespace, func(name string) error { return a.remove(ctx, r, namespace, name, nil) })
+		if err != nil && !strings.Contains(err.Error(), "could not find the requested resource") { // no CRDs: no holdfast
+			return err
+		}
+	}
+	return until(ctx, 60*time.Second, func() error {
+		// A pod that is left would be a backend of the next scenario's Services.
+		if err := a.none(ctx, pods, "default"); err != nil {
+			return errors.Join(err, a.each(ctx, pods, "default", func(name string) error { return a.remove(ctx, pods, "default", name, &zero) }))
+		}
+		return a.none(ctx, namespaces, "")
+	})
+}
+
+// ours says whether a scenario may have made an object.
+func ours(r schema.GroupVersionResource, name string) bool {
+	switch r {
+	case services:
+		return name != "kubernetes"
+	case namespaces:
+		return name != "default" && name != namespace && !strings.HasPrefix(name, "kube-")
+	case configMaps:
+		return name != "kube-root-ca.crt"
+	}
+	return true
+}
+
+func (a *api) each(ctx context.Context, r schema.GroupVersionResource, ns string, do func(name string) error) error {
+	l, err := a.Resource(r).Namespace(ns).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("listing %s: %w", r.Resource, err)
+	}
+	for _, o := range l.Items {
+		if name := o.GetName(); ours(r, name) {
+			if err := do(name); err != nil {
+				return fmt.Errorf("removing %s %s: %w", r.Resource, name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (a *api) none(ctx context.Context, r schema.GroupVersionResource, ns string) error {
+	return a.each(ctx, r, ns, func(name string) error { return fmt.Errorf("%s is still there", name) })
+}
+
+// cleanNodes makes nodes schedulable and takes away labels that Kubernetes did not give.
+func cleanNodes(ctx context.Context, a *api) error {
+	all, err := list[corev1.Node](ctx, a, nodes, "", metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		labels := object{}
+		for key := range n.Labels {
+			domain, _, _ := strings.Cut(key, "/")
+			if !strings.HasSuffix(domain, "kubernetes.io") || key == corev1.LabelNodeExcludeBalancers {
+				labels[key] = nil
+			}
+		}
+		if !n.Spec.Unschedulable && len(labels) == 0 {
+			continue
+		}
+		patch := object{"metadata": object{"labels": labels}, "spec": object{"unschedulable": nil, "taints": nil}}
+		if err := a.merge(ctx, nodes, n.Name, patch); err != nil {
+			return fmt.Errorf("resetting node %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// conntrack is how long nodes remember flows. A flow that moved to another node in its
+// middle would else stay for days where it was, with the backend that it had, and catch
+// the request that comes with the same source port a minute later; and 1,000 new flows a
+// second and target would fill the table and the ports of the masquerade.
+var conntrack = []string{
+	"net.netfilter.nf_conntrack_udp_timeout=5",
+	"net.netfilter.nf_conntrack_udp_timeout_stream=5",
+	"net.netfilter.nf_conntrack_tcp_timeout_close=2",
+	"net.netfilter.nf_conntrack_tcp_timeout_established=30",
+	"net.netfilter.nf_conntrack_tcp_timeout_syn_sent=10",
+	"net.netfilter.nf_conntrack_tcp_timeout_syn_recv=10",
+	"net.netfilter.nf_conntrack_tcp_timeout_fin_wait=10",
+	"net.netfilter.nf_conntrack_tcp_timeout_close_wait=10",
+	"net.netfilter.nf_conntrack_tcp_timeout_last_ack=10",
+	"net.netfilter.nf_conntrack_tcp_timeout_time_wait=10",
+	"net.netfilter.nf_conntrack_tcp_timeout_max_retrans=10",
+	"net.netfilter.nf_conntrack_tcp_timeout_unacknowledged=10",
+}
+
+// cleanNetworks forgets neighbours that a scenario set in the client, and flows in the
+// nodes.
+func cleanNetworks(lab Lab) error {
+	if out, err := lab.Exec("client", "ip", "neigh", "flush", "all", "nud", "all", "dev", "eth0").CombinedOutput(); err != nil {
+		return fmt.Errorf("forgetting neighbours: %w: %s", err, out)
+	}
+	for _, node := range lab.Nodes() {
+		if out, err := lab.Exec(node, append([]string{"sysctl", "-qw"}, conntrack...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("shortening conntrack's timeouts on %s: %w: %s", node, err, out)
+		}
+		if out, err := lab.Exec(node, "conntrack", "-F").CombinedOutput(); err != nil {
+			return fmt.Errorf("forgetting flows on %s: %w: %s", node, err, out)
+		}
+	}
+	return nil
+}
+
+func mustJSON(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}

@@ -1,0 +1,109 @@
+package script
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+)
+
+func init() {
+	add("faults", map[string]verb{
+		"power": {"", "off|on NODE", "abruptly; on waits until the Node is Ready", (*run).power},
+		"cable": {"", "pull|plug NODE", "the node's link", (*run).cable},
+		"api":   {"", "stop|start | cut|join NODE", "the API server; cut: only that node cannot reach it", (*run).apiServer},
+		"drain": {"", "NODE", "kubectl drain, and waits until it is done", (*run).drain},
+		"uncordon": {"", "NODE", "kubectl uncordon", func(r *run, _ context.Context, args []string) error {
+			return r.ctl(append([]string{"uncordon"}, args...)...)
+		}},
+		"label": {"", "NODE K=V|K-...", "kubectl label node", func(r *run, _ context.Context, args []string) error {
+			return r.ctl(append([]string{"label", "--overwrite", "node"}, args...)...)
+		}},
+		"holdfast": {"", "kill NODE | restart", "kill: SIGKILL of the daemon on the node. restart: a rolling restart of the DaemonSet,\nto its end", (*run).holdfast},
+	})
+}
+
+func (r *run) power(ctx context.Context, args []string) error {
+	if err := want(2, args, "off or on, and a node"); err != nil {
+		return err
+	}
+	switch args[0] {
+	case "off":
+		return r.lab.PowerOff(args[1])
+	case "on":
+		if err := r.lab.PowerOn(args[1]); err != nil {
+			return err
+		}
+		return until(ctx, 60*time.Second, func() error { return r.nodeIs(ctx, []string{args[1], "ready"}) })
+	}
+	return fmt.Errorf("power %s: want off or on", args[0])
+}
+
+func (r *run) cable(_ context.Context, args []string) error {
+	if err := want(2, args, "pull or plug, and a node"); err != nil {
+		return err
+	}
+	switch args[0] {
+	case "pull":
+		return r.lab.CablePull(args[1])
+	case "plug":
+		return r.lab.CablePlug(args[1])
+	}
+	return fmt.Errorf("cable %s: want pull or plug", args[0])
+}
+
+func (r *run) apiServer(ctx context.Context, args []string) error {
+	switch strings.Join(args[:min(1, len(args))], "") {
+	case "stop":
+		return r.lab.APIStop()
+	case "start":
+		return r.lab.APIStart(ctx)
+	case "cut", "join":
+		if err := want(2, args, "a node"); err != nil {
+			return err
+		}
+		if args[0] == "cut" {
+			return r.lab.APICut(args[1])
+		}
+		return r.lab.APIJoin(args[1])
+	}
+	return fmt.Errorf("want stop, start, cut NODE or join NODE")
+}
+
+func (r *run) drain(_ context.Context, args []string) error {
+	return r.ctl(append([]string{"drain", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"}, args...)...)
+}
+
+func (r *run) holdfast(ctx context.Context, args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == "kill":
+		// The kernel's name of the process; the node is a pid namespace of its own.
+		out, err := r.lab.Exec(args[1], "sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = holdfast ] && kill -9 ${p#/proc/} && n=1; done; [ "$n" ]`).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("killing holdfast on %s: %w: %s", args[1], err, out)
+		}
+		return nil
+	case len(args) == 1 && args[0] == "restart":
+		if err := r.ctl("rollout", "restart", "-n", namespace, "daemonset/holdfast"); err != nil {
+			return err
+		}
+		return r.ctl("rollout", "status", "-n", namespace, "daemonset/holdfast", "--timeout=180s")
+	}
+	return fmt.Errorf("want kill NODE or restart")
+}
+
+// holdfastIsWell fails unless every copy is ready and one of them leads.
+func holdfastIsWell(ctx context.Context, lab Lab, a *api) error {
+	var d appsv1.DaemonSet
+	if err := a.get(ctx, daemonSets, namespace, "holdfast", &d); err != nil {
+		return err
+	}
+	s := d.Status
+	if s.ObservedGeneration < d.Generation || s.UpdatedNumberScheduled < s.DesiredNumberScheduled || s.NumberReady < s.DesiredNumberScheduled || s.DesiredNumberScheduled == 0 {
+		return fmt.Errorf("holdfast: %d of %d pods are ready", s.NumberReady, s.DesiredNumberScheduled)
+	}
+	_, err := leader(ctx, lab, a)
+	return err
+}

@@ -1,0 +1,231 @@
+package script
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"holdfast.dev/holdfast/deploy/lab/probe"
+	"holdfast.dev/holdfast/deploy/lab/witness"
+)
+
+func init() {
+	add("claims", map[string]verb{
+		"lost": {"", "0 | max N | as-control CONTROL [more=N] | unclaimed [grace=1.5s] [TARGET...]",
+			`what the probes lost, which end with this, of the targets together, or of all:
+0            nothing
+max N        at most N
+as-control   no more than the control lost (and more= requests)
+unclaimed    only while no Service had that port of that address in status and spec, or
+             less than grace after one had it again, which is kube-proxy's time`, (*run).lost},
+		"silence":   {"", "max DURATION [TARGET...]", "no silence was longer; the longest is kept as a figure", (*run).silence},
+		"served-by": {"", "TARGET...", "keeps as a figure which backends answered", (*run).servedBy},
+		"spread":    {"", "TARGET... over=N", "at least N different pods answered", (*run).spread},
+	})
+}
+
+func (r *run) lost(ctx context.Context, args []string) error {
+	args, o, err := options(args, "grace", "more")
+	if err == nil {
+		err = want(1, args, "0, max N, as-control CONTROL or unclaimed")
+	}
+	if err != nil {
+		return err
+	}
+	switch kind := args[0]; {
+	case kind == "0":
+		return r.lostAtMost(0, args[1:])
+	case kind == "max" && len(args) > 1:
+		n, err := number(args[1])
+		if err != nil {
+			return err
+		}
+		return r.lostAtMost(n, args[2:])
+	case kind == "as-control" && len(args) > 1:
+		return r.lostAsControl(args[1], o["more"], args[2:])
+	case kind == "unclaimed":
+		grace, err := duration(o, "grace", proxyTime)
+		if err != nil {
+			return err
+		}
+		return r.lostUnclaimed(grace, args[1:])
+	}
+	return fmt.Errorf("lost %s: want 0, max N, as-control CONTROL or unclaimed", args[0])
+}
+
+func (r *run) lostAtMost(most int, args []string) error {
+	results, err := r.results(args)
+	if err != nil {
+		return err
+	}
+	lost, sent := 0, 0
+	for _, t := range results {
+		lost, sent = lost+t.Lost, sent+t.Sent
+	}
+	if most > 0 {
+		r.note("lost %d of %d", lost, sent)
+	}
+	if lost > most {
+		return claim("lost %d of %d:%s", lost, sent, r.losses(results))
+	}
+	return nil
+}
+
+// losses tells each silence, and what the script was doing.
+func (r *run) losses(results []measured) string {
+	var b strings.Builder
+	for _, t := range results {
+		for i, s := range t.Silences {
+			if i == 4 {
+				fmt.Fprintf(&b, "\n            %s: and %d more silences", t.Target, len(t.Silences)-i)
+				break
+			}
+			fmt.Fprintf(&b, "\n            %s (%s): %s, %s", t.Target, t.of, s, r.stepAt(s.Start))
+		}
+	}
+	return b.String()
+}
+
+func (r *run) lostAsControl(control, more string, args []string) error {
+	slack := 0
+	if more != "" {
+		var err error
+		if slack, err = number(more); err != nil {
+			return err
+		}
+	}
+	reference, err := r.results([]string{control})
+	if err != nil {
+		return err
+	}
+	results, err := r.results(args)
+	if err != nil {
+		return err
+	}
+	// Target by target: the worst of ours against the worst of the control's.
+	worst := func(of []measured) (n int) {
+		for _, t := range of {
+			n = max(n, t.Lost)
+		}
+		return n
+	}
+	ours, theirs := worst(results), worst(reference)
+	r.note("lost at most %d on a target, the control %d", ours, theirs)
+	if ours > theirs+slack {
+		return claim("lost %d on a target, the control %d:%s", ours, theirs, r.losses(append(results, reference...)))
+	}
+	return nil
+}
+
+// proxyTime is how long kube-proxy may take to serve what the API says.
+const proxyTime = 1500 * time.Millisecond
+
+// ahead is how much earlier kube-proxy may see a change than the witness.
+const ahead = 50 * time.Millisecond
+
+func (r *run) lostUnclaimed(grace time.Duration, args []string) error {
+	results, err := r.results(args)
+	if err != nil {
+		return err
+	}
+	return r.onlyUnclaimed(grace, results)
+}
+
+func (r *run) onlyUnclaimed(grace time.Duration, results []measured) error {
+	var longest time.Duration
+	lost := 0
+	for _, t := range results {
+		port := witness.Port{Protocol: strings.ToUpper(t.Target.Protocol.String()), Number: t.Target.Addr.Port()}
+		free, err := r.history.Unclaimed(t.Target.Addr.Addr(), port, t.from.Add(-time.Minute), t.to.Add(time.Minute))
+		if err != nil {
+			return err
+		}
+		for _, s := range t.Silences {
+			lost += s.Requests
+			within, ok := covers(free, s, grace)
+			if !ok {
+				return claim("lost while a Service had the port:%s", r.losses([]measured{t}))
+			}
+			longest = max(longest, s.End().Sub(within.End))
+		}
+	}
+	r.note("lost %d while nobody claimed the port, at most %s beyond", lost, longest.Round(time.Millisecond))
+	return nil
+}
+
+func covers(free []witness.Interval, s probe.Silence, grace time.Duration) (witness.Interval, bool) {
+	for _, i := range free {
+		if !s.Start.Before(i.Start.Add(-ahead)) && !s.End().After(i.End.Add(grace)) {
+			return i, true
+		}
+	}
+	return witness.Interval{}, false
+}
+
+func (r *run) silence(_ context.Context, args []string) error {
+	if len(args) < 2 || args[0] != "max" {
+		return fmt.Errorf("want max and a duration")
+	}
+	most, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	results, err := r.results(args[2:])
+	if err != nil {
+		return err
+	}
+	var longest probe.Silence
+	for _, t := range results {
+		if s := t.Longest(); s.Length > longest.Length {
+			longest = s
+		}
+	}
+	r.note("longest silence %s, %s", longest.Length.Round(time.Millisecond), r.stepAt(longest.Start))
+	if longest.Length > most {
+		return claim("silent for %s:%s", longest.Length, r.losses(results))
+	}
+	return nil
+}
+
+func (r *run) spread(_ context.Context, args []string) error {
+	args, o, err := options(args, "over")
+	if err != nil {
+		return err
+	}
+	least, err := number(o["over"])
+	if err != nil {
+		return err
+	}
+	results, err := r.results(args)
+	if err != nil {
+		return err
+	}
+	pods := map[string]bool{}
+	for _, t := range results {
+		for name := range t.Backends {
+			pods[name] = true
+		}
+	}
+	if len(pods) < least {
+		return claim("answered by %d pods, want %d: %v", len(pods), least, pods)
+	}
+	return nil
+}
+
+// servedBy tells which backends answered, by the first part of the pods' names.
+func (r *run) servedBy(_ context.Context, args []string) error {
+	results, err := r.results(args)
+	if err != nil {
+		return err
+	}
+	for _, t := range results {
+		counts := map[string]int{}
+		for pod, n := range t.Backends {
+			backend, _, _ := strings.Cut(pod, "-")
+			counts[backend] += n
+		}
+		r.note("%s: %v, %d lost", t.Target, counts, t.Lost)
+	}
+	return nil
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"holdfast.dev/holdfast/deploy/lab/cluster"
+	"holdfast.dev/holdfast/deploy/lab/demo"
+	"holdfast.dev/holdfast/deploy/lab/probe"
+	"holdfast.dev/holdfast/deploy/lab/script"
+	"holdfast.dev/holdfast/deploy/lab/witness"
+)
+
+// trafficCommands send traffic, watch it, and run what does both.
+func trafficCommands() []*cobra.Command {
+	return []*cobra.Command{
+		{
+			Use: "probe [flags] TARGET...", Short: "send requests from the client and count what is lost",
+			DisableFlagParsing: true,
+			RunE:               func(_ *cobra.Command, args []string) error { return probeFromClient(args) },
+		},
+		{
+			Use: "witness", Hidden: true, DisableFlagParsing: true,
+			RunE: func(_ *cobra.Command, args []string) error { return exit(witness.Main(args, os.Stdout, os.Stderr)) },
+		},
+		{
+			Use: "run [flags] FILE|NAME...", Short: "run scenarios, each on a clean state",
+			DisableFlagParsing: true,
+			RunE: func(_ *cobra.Command, args []string) error {
+				return exit(script.Main(dir, args, os.Stdout, os.Stderr))
+			},
+		},
+		{
+			Use: "list", Short: "list the scenarios that come with the lab", DisableFlagParsing: true,
+			RunE: func(_ *cobra.Command, args []string) error { return exit(script.List(args, os.Stdout, os.Stderr)) },
+		},
+		{
+			Use: "demo", Short: "show what an address that holds fast looks like", DisableFlagParsing: true,
+			RunE: func(_ *cobra.Command, args []string) error { return exit(demo.Main(dir, args, os.Stdout, os.Stderr)) },
+		},
+		// Without a function to run, a command is a topic of lab help.
+		{Use: "script", Short: "the verbs that scenarios may use", Long: verbsText()},
+	}
+}
+
+func verbsText() string {
+	var text strings.Builder
+	script.Help(&text)
+	return text.String()
+}
+
+// probeFromClient runs the probe in the client's network, as a copy of this
+// command.
+func probeFromClient(args []string) error {
+	asksForHelp := len(args) == 0 || args[0] == "-h" || args[0] == "--help"
+	if asksForHelp || os.Getenv(cluster.InPlaceVar) != "" {
+		return exit(probe.Main(args, os.Stdout, os.Stderr))
+	}
+	l, err := cluster.Open(dir)
+	if errors.Is(err, cluster.ErrNotRunning) {
+		return fmt.Errorf("%w: lab up brings one up", err)
+	}
+	if err != nil {
+		return err
+	}
+	return become(l.Self("client", append([]string{"probe"}, args...)...))
+}
