@@ -4,28 +4,42 @@
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false
 
-.PHONY: help test check lab manifests
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+IMAGE ?= holdfast:dev
+
+.PHONY: help demo test check lab e2e bench image manifests
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\t\1\t/' | expand -t 4,16
 
+demo: lab bin/holdfast.tar ## watch two Services keep one address in a real cluster; a minute, once built
+	bin/lab demo
+
 test: packages ## all tests that need no cluster; the first run compiles for about three minutes
 	@echo "compiling and testing; the first run takes about three minutes, later ones under one"
 	go test ./...
+	cd deploy/lab && go test ./...
 
-check: ## format and vet, both modules
-	test -z "$$(gofmt -l allocator controller deploy layer2 speaker)"
-	go vet ./...
-	cd deploy/lab && go vet ./...
-
-lab: packages ## build bin/lab, and Kubernetes once: six to eight minutes on two idle cores
-	cd deploy/lab && go build -o ../../bin/lab .
+lab: packages bin/lab ## build bin/lab, and Kubernetes once: six to eight minutes on two idle cores
 	bin/lab build
+
+image: bin/holdfast ## make the container image $(IMAGE) with the Docker on this machine, or bin/holdfast.tar without one
+	@if docker info >/dev/null 2>&1; then docker build -q -t $(IMAGE) .; \
+	else echo "no Docker answers: writing an OCI archive instead"; $(MAKE) --no-print-directory bin/holdfast.tar; fi
 
 manifests: ## generate deep copies and CRDs from the API types
 	go generate ./controller/api/v1beta1
 
-.PHONY: packages
+.PHONY: packages FORCE
+bin/holdfast: FORCE
+	@go build -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/holdfast
+
+bin/holdfast.tar: bin/holdfast
+	@go run ./deploy/image/ociimage -o $@ -name lab.local/holdfast:dev -entrypoint /holdfast /holdfast=bin/holdfast
+
+bin/lab: FORCE
+	@cd deploy/lab && go build -o ../../bin/lab .
+
 packages: # install the Debian packages that tests and lab need, or say which are missing
 	@missing=; for p in $$(sed -n 's/^\([a-z][^ ]*\).*/\1/p' deploy/lab/cluster/packages.txt); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \

@@ -203,6 +203,21 @@ func (s *Speaker) Yield(ctx context.Context) error {
 	return nil
 }
 
+// Alive returns once the loop that decides has turned, and an error if ctx ends
+// before.
+func (s *Speaker) Alive(ctx context.Context) error {
+	turned := make(chan struct{})
+	s.do(func(time.Time) { close(turned) })
+	select {
+	case <-turned:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the loop of the speaker: %w", ctx.Err())
+	case <-s.done:
+		return errors.New("the speaker has ended")
+	}
+}
+
 // drained waits until nothing is left to hand over, and tells how much is.
 func (s *Speaker) drained(ctx context.Context, began time.Time) int {
 	pace := time.NewTicker(5 * time.Millisecond)

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/layer2"
+	"holdfast.dev/holdfast/speaker"
+)
+
+// flags are what the operator of holdfast sets. Every one has a range, and a
+// value out of it is refused with the range.
+type flags struct {
+	node, namespace string
+
+	settle        settle
+	overlap       time.Duration
+	lbClass       string
+	ignoreExclude bool
+
+	times   speaker.Times
+	gossip  speaker.Gossip
+	exclude []string
+
+	leaseDuration, renewDeadline, renewPeriod, retryPeriod time.Duration
+
+	health, metrics string
+
+	logLevel  slog.Level
+	logFormat string
+}
+
+// add declares the flags, with the environment's defaults.
+func (f *flags) add(set *pflag.FlagSet, getenv func(string) string) {
+	f.settle = settle(30 * time.Second)
+	set.SortFlags = false
+	set.StringVar(&f.node, "node", getenv("NODE_NAME"), "name of the Node that this copy runs on; without the flag, the environment's NODE_NAME")
+	set.StringVar(&f.namespace, "namespace", getenv("NAMESPACE"), "namespace of holdfast itself: pools, advertisements, the Lease and the key of the gossip are there; without the flag, the environment's NAMESPACE")
+
+	set.Var(&f.settle, "settle", "how long a change that would take an address away from a Service waits to be completed or undone: 0s to 24h, or never")
+	set.DurationVar(&f.overlap, "overlap", 30*time.Second, "how long a Service that moves holds the old address beside the new one: 1s to 24h")
+	set.StringVar(&f.lbClass, "lb-class", "", "serve the Services of this spec.loadBalancerClass only; without it, those that have none")
+	set.BoolVar(&f.ignoreExclude, "ignore-exclude-label", false, "announce also from nodes labelled "+allocator.LabelExclude)
+
+	set.DurationVar(&f.times.Dwell, "dwell", 2*time.Second, "how long a node that becomes eligible waits before it takes an address over from one that serves, where no health check port tells that it serves too: 100ms to 1m. The pod's terminationGracePeriodSeconds must be at least 5s longer")
+	set.DurationVar(&f.times.Start, "look-around", 2*time.Second, "how long a copy that has just started waits at most for what the others claim: 100ms to 1m")
+	set.StringArrayVar(&f.exclude, "exclude-interface", nil, "regular expression of interface names on which nothing is announced unless an advertisement names the interface; may be repeated, and then takes the place of the built-in list ("+builtin()+"); \"\" excludes none")
+
+	set.IntVar(&f.gossip.Port, "gossip-port", 7946, "TCP and UDP port on which the copies talk to each other, encrypted: 1 to 65535, the same on all nodes")
+	set.DurationVar(&f.gossip.ProbeInterval, "gossip-probe-interval", 200*time.Millisecond, "time between two probes of another node: 50ms to 10s")
+	set.DurationVar(&f.gossip.ProbeTimeout, "gossip-probe-timeout", 100*time.Millisecond, "how long the answer to a probe may take: 10ms to the interval")
+	set.IntVar(&f.gossip.SuspicionMult, "gossip-suspicion-mult", 2, "how many probe intervals a node that does not answer is suspected before it is taken for dead: 1 to 20")
+
+	set.DurationVar(&f.leaseDuration, "lease-duration", 15*time.Second, "how long a leader that cannot renew its Lease keeps others from leading: 2s to 10m, in whole seconds")
+	set.DurationVar(&f.renewDeadline, "lease-renew-deadline", 0, "after which time without a renewal a leader writes nothing more: less than --lease-duration; 0s: two thirds of it")
+	set.DurationVar(&f.renewPeriod, "lease-renew-period", 0, "time between two renewals: less than --lease-renew-deadline; 0s: a fifth of --lease-duration")
+	set.DurationVar(&f.retryPeriod, "lease-retry-period", 0, "time after which an attempt at the Lease that did not succeed is repeated; 0s: a fifteenth of --lease-duration")
+
+	set.StringVar(&f.health, "health-address", "127.0.0.1:17472", "address and port of /healthz and /readyz")
+	set.StringVar(&f.metrics, "metrics-address", ":17473", "address and port of /metrics, in the format of Prometheus; \"\": none. If the port is taken, it is tried again every 10s")
+
+	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	set.StringVar(&f.logFormat, "log-format", "text", "text or json")
+}
+
+// check refuses what is out of range.
+func (f *flags) check() error {
+	var all []error
+	refuse := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
+	within := func(name string, v, low, high time.Duration) {
+		if v < low || v > high {
+			refuse("--%s=%s is out of range: %s to %s", name, v, brief(low), brief(high))
+		}
+	}
+	if f.node == "" {
+		refuse("the name of the node is missing: set --node, or NODE_NAME from the downward API (spec.nodeName)")
+	}
+	if f.namespace == "" {
+		refuse("the name of holdfast's own namespace is missing: set --namespace, or NAMESPACE from the downward API (metadata.namespace)")
+	}
+	within("overlap", f.overlap, time.Second, 24*time.Hour)
+	within("dwell", f.times.Dwell, 100*time.Millisecond, time.Minute)
+	within("look-around", f.times.Start, 100*time.Millisecond, time.Minute)
+	if f.gossip.Port < 1 || f.gossip.Port > 65535 {
+		refuse("--gossip-port=%d is out of range: 1 to 65535", f.gossip.Port)
+	}
+	within("gossip-probe-interval", f.gossip.ProbeInterval, 50*time.Millisecond, 10*time.Second)
+	within("gossip-probe-timeout", f.gossip.ProbeTimeout, 10*time.Millisecond, f.gossip.ProbeInterval)
+	if f.gossip.SuspicionMult < 1 || f.gossip.SuspicionMult > 20 {
+		refuse("--gossip-suspicion-mult=%d is out of range: 1 to 20", f.gossip.SuspicionMult)
+	}
+	within("lease-duration", f.leaseDuration, 2*time.Second, 10*time.Minute)
+	if f.leaseDuration%time.Second != 0 {
+		refuse("--lease-duration=%s is not a whole number of seconds, and a Lease cannot hold anything else", f.leaseDuration)
+	}
+	for name, v := range map[string]time.Duration{"lease-renew-deadline": f.renewDeadline, "lease-renew-period": f.renewPeriod, "lease-retry-period": f.retryPeriod} {
+		if v < 0 || v >= f.leaseDuration {
+			refuse("--%s=%s is out of range: 0s (for the default), or less than --lease-duration=%s", name, v, f.leaseDuration)
+		}
+	}
+	for name, v := range map[string]string{"health-address": f.health, "metrics-address": f.metrics} {
+		if err := checkListen(v); err != nil && !(v == "" && name == "metrics-address") {
+			refuse("--%s=%q: %w", name, v, err)
+		}
+	}
+	if _, err := f.excluded(); err != nil {
+		all = append(all, err)
+	}
+	if f.logFormat != "text" && f.logFormat != "json" {
+		refuse("--log-format=%q is neither text nor json", f.logFormat)
+	}
+	return errors.Join(all...)
+}
+
+// excluded compiles the expressions; nil means the built-in list.
+func (f *flags) excluded() ([]*regexp.Regexp, error) {
+	if f.exclude == nil {
+		return nil, nil
+	}
+	all := []*regexp.Regexp{}
+	for _, text := range f.exclude {
+		if text == "" {
+			continue
+		}
+		r, err := regexp.Compile(text)
+		if err != nil {
+			return nil, fmt.Errorf("--exclude-interface=%q: %w", text, err)
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func builtin() string {
+	var all []string
+	for _, r := range layer2.DefaultExclude {
+		all = append(all, r.String())
+	}
+	return strings.Join(all, " ")
+}
+
+// checkListen accepts what net.Listen would, with numbers for names.
+func checkListen(v string) error {
+	if strings.HasPrefix(v, ":") {
+		v = "0.0.0.0" + v
+	}
+	if a, err := netip.ParseAddrPort(v); err != nil || a.Port() == 0 {
+		return errors.New(`write it as 127.0.0.1:17472, [::1]:17472 or :17472`)
+	}
+	return nil
+}
+
+// settle is a duration, or never.
+type settle time.Duration
+
+func (s *settle) String() string {
+	if time.Duration(*s) == allocator.Never {
+		return "never"
+	}
+	return brief(time.Duration(*s))
+}
+
+func (s *settle) Type() string { return "duration" }
+
+func (s *settle) Set(text string) error {
+	if text == "never" {
+		*s = settle(allocator.Never)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > 24*time.Hour {
+		return errors.New("want 0s to 24h, or never")
+	}
+	*s = settle(d)
+	return nil
+}
+
+// brief writes 24h for 24h0m0s.
+func brief(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

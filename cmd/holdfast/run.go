@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller"
+	"holdfast.dev/holdfast/speaker"
+)
+
+func runCommand() *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "run this node's copy, until SIGTERM or SIGINT",
+		Long: `Run this node's copy: announce the addresses of its share and, while elected,
+decide which Service holds which address.
+
+It talks to the API server as the pod that it is. On SIGTERM or SIGINT it hands
+its addresses over, gives the Lease back and exits with 0; a second signal ends
+it at once. It exits with 1 when it cannot go on (it says why), and with 2 when
+a flag or the environment is wrong.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return usage(err)
+			}
+			config, err := rest.InClusterConfig()
+			if err != nil {
+				return usage(fmt.Errorf("finding the API server: %w (holdfast runs as a pod of the cluster that it serves)", err))
+			}
+			return run(c.Context(), f, config, newLog(f, c.ErrOrStderr()))
+		},
+	}
+	f.add(c.Flags(), os.Getenv)
+	return c
+}
+
+func newLog(f flags, to io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: f.logLevel}
+	if f.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(to, options))
+	}
+	return slog.New(slog.NewTextHandler(to, options))
+}
+
+// halves are the two halves of a copy, and what joins them: what the controller
+// finds goes to the speaker, and what the speaker does comes back as Events.
+type halves struct {
+	controller *controller.Controller
+	speaker    *speaker.Speaker
+}
+
+func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
+	exclude, err := f.excluded()
+	if err != nil {
+		return nil, err
+	}
+	var h halves
+	h.speaker = speaker.New(speaker.Config{
+		Node: f.node, Log: log, Exclude: exclude, Times: f.times, Gossip: f.gossip,
+		Assigned: func(addr netip.Addr, services []allocator.ServiceName) { h.controller.Assigned(addr, services) },
+	})
+	h.controller, err = controller.New(controller.Config{
+		REST: api, Node: f.node, Namespace: f.namespace,
+		LBClass: f.lbClass, IgnoreExcludeLabel: f.ignoreExclude,
+		Settings:      allocator.Settings{Settle: time.Duration(f.settle), Overlap: f.overlap},
+		LeaseDuration: f.leaseDuration, RenewDeadline: f.renewDeadline, RenewPeriod: f.renewPeriod, RetryPeriod: f.retryPeriod,
+		Log: log,
+		Placed: func(p allocator.Placement, peers map[string][]netip.Addr) {
+			h.speaker.SetPeers(peers)
+			h.speaker.Set(p)
+		},
+		Key: h.speaker.SetKey,
+	})
+	return &h, err
+}
+
+// run is the life of a copy. Its end is in this order: hand over, which needs the
+// controller to tell who can take what; then give the Lease back and fall silent.
+func run(ctx context.Context, f flags, api *rest.Config, log *slog.Logger) error {
+	controller.LogKubernetes(log)
+	registry := newRegistry()
+	h, err := join(f, api, log)
+	if err != nil {
+		return usage(err)
+	}
+	registry.MustRegister(collector{h})
+	told, forget := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer forget()
+
+	health, err := newHealth(f.health, h)
+	if err != nil {
+		return err
+	}
+	log.Info("starts", "version", version, "node", f.node)
+
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	var tasks sync.WaitGroup
+	task := func(name string, run func(context.Context) error) {
+		tasks.Go(func() {
+			if err := run(life); err != nil {
+				end(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	task("announcing", h.speaker.Run)
+	task("following the cluster", h.controller.Run)
+	task("serving /healthz and /readyz", health.run)
+	if f.metrics != "" {
+		task("serving /metrics", func(ctx context.Context) error { return serveMetrics(ctx, f.metrics, registry, log) })
+	}
+	select {
+	case <-told.Done():
+		forget() // the next signal ends the process
+		log.Info("ends: hands over what it announces")
+		if err := h.speaker.Yield(life); err != nil {
+			log.Warn("not everything was handed over", "err", err)
+		}
+		end(nil)
+	case <-life.Done():
+	}
+	tasks.Wait()
+	if err := context.Cause(life); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("ended")
+	return nil
+}
