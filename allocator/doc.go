@@ -1,0 +1,90 @@
+// Package allocator decides which address each Service holds (Plan), whether a
+// decision may be published (Check), and which nodes may answer for each address
+// (Place). All three are functions of a Snapshot; time is an argument.
+//
+// # Reading order
+//
+//	facts.go      what is known: Services, pools, nodes …, all plain values
+//	snapshot.go   the facts with their indexes; With applies one change
+//	index.go      who sits on which address, under which sharing key
+//	plan.go       Plan: holders first, then those that wait
+//	draft.go      one Service's decision, from what it holds to what it shall hold
+//	reside.go     may a resident stay? may a Service join?
+//	choose.go     which address does a Service get?
+//	finish.go     overlap, record, order of the answer
+//	check.go      Check: a second opinion on each step
+//	request.go    what annotations and spec ask for
+//	pool.go       ranges, overlaps between pools, the lowest free address
+//	objects.go    what is wrong with a pool or an advertisement; how full pools are
+//	reason.go     why: codes and sentences
+//	place.go      Place: one Seat for each address
+//	eligible.go   endpoints, nodes, advertisements: where a Service is served
+//	owner.go      which node of a Seat answers ARP and NDP
+//	selector.go   label selectors
+//
+// # Vocabulary
+//
+//	hold      an address in status.loadBalancer.ingress is held
+//	resident  a Service that holds an address, among those that hold the same
+//	share     to hold one address together; the sharing key is the consent to it
+//	admit     an address admits a Service that may join its residents
+//	join      to take an address that others hold, or a new one beside the old one
+//	settle    to wait, before an address is left, for the change to be undone or completed
+//	overlap   the time in which a replaced address is held beside its successor
+//	release   to leave an address
+//	seat      a place on an address, kept for a Service that left it over a port;
+//	          and a Seat: who may answer for an address
+//	owner     the node that answers ARP and NDP for an address
+//	heir      the node that would follow the owner
+//
+// # Invariants
+//
+// Of what is published, whatever prefix of the writes has been done in whatever
+// order, and whoever led meanwhile:
+//
+//	 1. Nobody is given an address where another resident has one of its ports, or
+//	    not the same non-empty sharing key.
+//	 2. A held address is left only because its Service is gone or not ours, for
+//	    another one that its own request names and gets, for a family that it lost,
+//	    a pool lost (settled), a clash of ports that it brought, or a disagreement
+//	    about the key that it lost (settled). Policy, selectors, endpoints and nodes
+//	    never matter.
+//	 3. Who moves holds the new address, first in the list, and the old one for the
+//	    overlap, then the new one only. A clash of ports is the exception: it ends
+//	    at once, and the seat is kept through the settle time.
+//	 4. An edit that is undone within the settle time moves nobody.
+//	 5. A request that cannot be met costs nothing that is held.
+//	 6. Of two residents that claim one port, the one that had it stays.
+//	 7. Of residents that disagree about the key, the largest party stays; a tie goes
+//	    to that of the oldest Service. Who names the address has nowhere else to go,
+//	    and who has nowhere to go stays.
+//	 8. No newcomer robs a holder, and none is put where a seat is kept for another.
+//	 9. A lost pool is the operator's word: with no other address to be had, the
+//	    lost one is released after the settle time. Only an address that no pool of
+//	    ours is known to have given is kept.
+//
+// Of Plan, Check and Place:
+//
+//	10. The same facts and time give the same answer: in any order of input, and
+//	    for a snapshot made by With as for one made from nothing.
+//	11. When neither facts nor matters in flight change any more, the next Plan
+//	    decides what is published, and wakes nobody.
+//	12. Then every Service that fits has an address, and every request that can be
+//	    met is met.
+//	13. Check refuses no decision of Plan for the same snapshot and time.
+//	14. A Seat names the nodes that serve all the Services on its address; if there
+//	    are none, those that serve the same, largest set of them (a tie goes to the
+//	    set with the oldest). A Service without a usable endpoint or without an
+//	    advertisement constrains nothing.
+//	15. An address has a node while one of its Services has one.
+//	16. Whoever sees the same Seat and the same living nodes chooses the same owner;
+//	    it changes only for a dead owner, a lost seat or a greater weight. The heir is
+//	    who owns when the owner is dead.
+//
+// # Left to others
+//
+// Where facts come from, and the order and the fate of writes (package
+// controller: it writes a decision whole, on condition that the Service is as
+// the snapshot has it); when a node takes over and how it is handed over
+// (package speaker). A decision published late is judged again by the next Plan.
+package allocator
