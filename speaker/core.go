@@ -347,3 +347,10 @@ func earlier(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

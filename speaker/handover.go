@@ -41,7 +41,9 @@ func (c *core) release(s *seat) {
 // next is how long the second and every further node in the rank is waited for.
 const next = 300 * time.Millisecond
 
-// gaze is how long a node is waited for that has just started and looks around.
+// gaze is how long a node is waited for where nobody answers, so that it has
+// nothing to wait for itself but a first look around. It may not know the
+// address yet.
 const gaze = 700 * time.Millisecond
 
 // mind keeps account of who should answer while nobody fit does, and passes
@@ -49,6 +51,11 @@ const gaze = 700 * time.Millisecond
 func (c *core) mind(now time.Time, s *seat, v *view) {
 	if !v.urgent {
 		s.skip = nil
+	}
+	if len(v.claims) > 0 || s.held != nil {
+		s.silent = time.Time{}
+	} else if s.silent.IsZero() {
+		s.silent = now
 	}
 	for {
 		_, claims := v.by(v.owner)
@@ -71,8 +78,8 @@ func (c *core) mind(now time.Time, s *seat, v *view) {
 			return
 		}
 		end := s.urgent.Add(c.times.patience())
-		if a := c.ledger.peers[v.owner]; a != nil && a.looking {
-			end = s.due.since.Add(gaze)
+		if a := c.ledger.peers[v.owner]; !s.silent.IsZero() || a != nil && a.looking {
+			end = latest(s.due.since, s.silent).Add(gaze)
 		} else if soon := s.due.since.Add(next); soon.After(end) {
 			end = soon
 		}

@@ -16,6 +16,7 @@ type seat struct {
 	serving  bool      // its data path is known to serve; stays while it is a candidate
 
 	urgent time.Time // since when nobody answers who is fit to; zero: somebody does
+	silent time.Time // since when nobody answers at all, as far as this node knows; zero: somebody does
 
 	held  *hold           // this node answers
 	due   due             // who should answer and does not

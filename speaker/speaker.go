@@ -22,7 +22,8 @@
 //     back; only a greater weight (an operator's preference) outdoes who answers.
 //  5. Nobody waits for the dead. What a node claimed is void when it is out of
 //     sight, and the next in the rank announces at once. A node that is due and
-//     does not come is passed over after the dwell time and one second.
+//     does not come is passed over: after 0.7 s where nobody answers, after the
+//     dwell time and one second where somebody does who should not.
 //  6. Two claims do not last: the greater epoch stays, and every claim exceeds
 //     the epochs that its maker knew. Where nodes do not hear each other's
 //     gossip, the wire decides (see below).

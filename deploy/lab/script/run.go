@@ -182,7 +182,7 @@ func (r *run) close() {
 
 // evidence keeps what helps to find out why a scenario failed, and returns where.
 func (r *run) evidence() string {
-	dir := filepath.Join(r.lab.Dir(), "failed", r.script.Name)
+	dir := filepath.Join(r.lab.Dir()+"-failed", r.script.Name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return ""
 	}
