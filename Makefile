@@ -7,6 +7,10 @@ export GOFLAGS := -trimpath -buildvcs=false
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 IMAGE ?= holdfast:dev
 
+GO_DIRS := allocator cmd controller deploy layer2 speaker
+LAB_PARTS := ./cluster ./demo ./echo ./probe ./scenarios ./script ./witness # the rest is tested by e2e
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
 .PHONY: help demo test check lab e2e bench image manifests
 
 help: ## list the targets
@@ -18,7 +22,25 @@ demo: lab bin/holdfast.tar ## watch two Services keep one address in a real clus
 test: packages ## all tests that need no cluster; the first run compiles for about three minutes
 	@echo "compiling and testing; the first run takes about three minutes, later ones under one"
 	go test ./...
-	cd deploy/lab && go test ./...
+	cd deploy/lab && go test $(LAB_PARTS)
+
+check: ## format, vet, staticcheck, layers, and whether generated files are up to date; both modules
+	test -z "$$(gofmt -l $(GO_DIRS) | tee /dev/stderr)"
+	go vet ./... && cd deploy/lab && go vet ./...
+	$(STATICCHECK) ./... && cd deploy/lab && $(STATICCHECK) ./...
+	go test -count=1 -run Layer ./cmd/holdfast
+	@was=$$(mktemp -d) && cp -r deploy/crds controller/api "$$was" && $(MAKE) --no-print-directory manifests && \
+	diff -r deploy/crds "$$was/crds" && diff -r controller/api "$$was/api" && rm -r "$$was" || \
+	{ echo "generated files were out of date: commit what make manifests made"; exit 1; }
+
+e2e: lab bin/holdfast.tar ## all scenarios in a real cluster with kube-proxy nftables, a slice with iptables; half an hour, once built
+	cd deploy/lab && go test -count=1 . ./apitest
+	bin/lab run --proxy nftables
+	bin/lab run --proxy iptables --only slice
+
+bench: lab bin/holdfast.tar ## speed and memory, beside what they are measured against; ten minutes
+	go test -run '^$$' -bench . -benchmem ./allocator ./layer2 ./speaker
+	cd deploy/lab && go test -run '^$$' -bench . -benchtime 1x ./apitest
 
 lab: packages bin/lab ## build bin/lab, and Kubernetes once: six to eight minutes on two idle cores
 	bin/lab build

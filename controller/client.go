@@ -19,9 +19,8 @@ import (
 // The groups in use, and of each only the kinds in use: a typed clientset would
 // register some 60 groups in every copy's memory.
 var (
-	scheme     = newScheme()
-	codecs     = serializer.NewCodecFactory(scheme)
-	parameters = runtime.NewParameterCodec(scheme)
+	scheme = newScheme()
+	codecs = serializer.NewCodecFactory(scheme)
 )
 
 func newScheme() *runtime.Scheme {

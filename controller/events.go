@@ -59,8 +59,8 @@ func sayings(before *service, d *allocator.Decision, unserved []allocator.Reason
 	}
 	said := messageOf(before.conditions, conditionHeld)
 	for _, r := range d.Reasons {
-		if text := r.String(); r.Code.Warning() && !strings.Contains(said, text) {
-			out = append(out, saying{r.Code != allocator.FamilyMissing, warningReason(r.Code, len(d.Holds) > 0), text})
+		if text := r.String(); (r.Code.Warning() || r.Code == allocator.FamilyMissing) && !strings.Contains(said, text) {
+			out = append(out, saying{r.Code.Warning(), warningReason(r.Code, len(d.Holds) > 0), text})
 		}
 	}
 	said = messageOf(before.conditions, conditionAnnounced)

@@ -53,7 +53,7 @@ func trim(in any) (any, error) {
 
 func trimMeta(m *metav1.ObjectMeta) {
 	m.ManagedFields, m.OwnerReferences, m.Finalizers = nil, nil, nil
-	m.GenerateName, m.SelfLink = "", ""
+	m.GenerateName = ""
 }
 
 var readAnnotations = []string{

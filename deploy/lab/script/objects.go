@@ -217,5 +217,5 @@ func (r *run) addressOf(svc, family string) (string, error) {
 			return a.String(), nil
 		}
 	}
-	return "", fmt.Errorf("Service %s has no address %s", svc, family)
+	return "", fmt.Errorf("no address %s of Service %s", family, svc)
 }
