@@ -152,21 +152,52 @@ var conntrack = []string{
 	"net.netfilter.nf_conntrack_tcp_timeout_unacknowledged=10",
 }
 
-// cleanNetworks forgets neighbours that a scenario set in the client, and flows in the
-// nodes.
+// cleanNetworks forgets neighbours that a scenario set in the client, and the client's
+// flows in the nodes: those of the nodes themselves, to the API server, must live on.
 func cleanNetworks(lab Lab) error {
 	if out, err := lab.Exec("client", "ip", "neigh", "flush", "all", "nud", "all", "dev", "eth0").CombinedOutput(); err != nil {
 		return fmt.Errorf("forgetting neighbours: %w: %s", err, out)
+	}
+	out, err := lab.Exec("client", "ip", "-oneline", "address", "show", "dev", "eth0", "scope", "global").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("asking for the client's addresses: %w: %s", err, out)
 	}
 	for _, node := range lab.Nodes() {
 		if out, err := lab.Exec(node, append([]string{"sysctl", "-qw"}, conntrack...)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("shortening conntrack's timeouts on %s: %w: %s", node, err, out)
 		}
-		if out, err := lab.Exec(node, "conntrack", "-F").CombinedOutput(); err != nil {
-			return fmt.Errorf("forgetting flows on %s: %w: %s", node, err, out)
+		for line := range strings.Lines(string(out)) {
+			if err := forgetFlows(lab, node, strings.Fields(line)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// forgetFlows makes a node forget the flows from an address, which is a line of ip: an
+// index, an interface, inet or inet6, an address with the length of its prefix.
+func forgetFlows(lab Lab, node string, line []string) error {
+	if len(line) < 4 {
+		return nil
+	}
+	family, addr := "ipv4", strings.Split(line[3], "/")[0]
+	if line[2] == "inet6" {
+		family = "ipv6"
+	}
+	for {
+		cmd := lab.Exec(node, "conntrack", "-D", "-f", family, "-s", addr)
+		var said strings.Builder
+		cmd.Stderr = &said
+		err := cmd.Run()
+		switch {
+		case err == nil || strings.Contains(said.String(), " 0 flow entries"): // it is no success to find none
+			return nil
+		case strings.Contains(said.String(), "such conntrack doesn't exist"): // one ended by itself meanwhile
+			continue
+		}
+		return fmt.Errorf("forgetting the flows of %s on %s: %w: %s", addr, node, err, said.String())
+	}
 }
 
 func mustJSON(v any) string {
