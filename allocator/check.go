@@ -55,10 +55,10 @@ func (c checker) held(a netip.Addr) error {
 	if !timed(c.d.Record.Overlap, a) || timed(c.v.Record.Overlap, a) {
 		return nil
 	}
-	if !c.successor(a, false) {
+	if !c.successor(a) {
 		return fmt.Errorf("%s would be left with no other %s address to follow it", a, FamilyOf(a))
 	}
-	if !c.wantsOther(a) && !c.settled(a, PoolLost) && !c.settled(a, Disagreement) && !c.surplus(a) {
+	if !c.mayLeave(a) && !c.surplus(a) {
 		return fmt.Errorf("%s would be left without a reason", a)
 	}
 	return nil
@@ -68,6 +68,8 @@ func (c checker) held(a netip.Addr) error {
 func (c checker) given(a netip.Addr) error {
 	p := c.poolOf(a)
 	switch {
+	case p == nil && timed(c.v.Record.Kept, a) && c.lostPool(c.v, a).code == "":
+		// back to its seat, on an address whose pool is refused for a mistake
 	case p == nil:
 		return fmt.Errorf("%s would be given and is in no pool", a)
 	case !p.accepts(&c.v.Service, c.namespaces[c.v.Name.Namespace].Labels):
@@ -78,7 +80,7 @@ func (c checker) given(a netip.Addr) error {
 		return nil
 	}
 	for _, r := range slices.Concat(g.residents, g.kept) {
-		if r == c.v {
+		if r == c.v || c.v.seatedBefore(r, a) {
 			continue
 		}
 		if both := clash(r.Ports, c.v.Ports); len(both) > 0 {
@@ -99,11 +101,9 @@ func (c checker) dropped(a netip.Addr) error {
 		return nil // the Service has lost the family
 	case c.brought(c.v, a).code == PortClash:
 		return nil // kube-proxy would be told to serve one port twice
-	case c.overlapped(a) && c.successor(a, true):
+	case c.overlapped(a) && (c.another(a) || c.expelled(c.v, a)):
 		return nil
-	case c.overlapped(a) && timed(c.d.Record.Kept, c.seatOf(f)):
-		return nil
-	case c.settled(a, PoolLost) && c.v.mark(a) != nil && !c.successor(a, false):
+	case c.settled(a, PoolLost) && c.v.mark(a) != nil && !c.successor(a):
 		return nil // the operator took the pool away, and there is no other
 	}
 	return fmt.Errorf("%s would be dropped, and nothing allows it: no clash of ports, no overlap that is over with another address published, no lost pool after the settle time", a)
@@ -131,18 +131,38 @@ func (c checker) over(timers []Timer, a netip.Addr, code Code, wait time.Duratio
 }
 
 // successor tells whether the decision holds another address of the family that
-// is not being left; published: one that the world has seen already.
-func (c checker) successor(a netip.Addr, published bool) bool {
-	return slices.ContainsFunc(c.d.Holds, func(b netip.Addr) bool {
-		return b != a && FamilyOf(b) == FamilyOf(a) && !timed(c.d.Record.Overlap, b) && (!published || slices.Contains(c.v.Holds, b))
+// is not being left.
+func (c checker) successor(a netip.Addr) bool {
+	return c.holds(a, func(b netip.Addr) bool { return !timed(c.d.Record.Overlap, b) })
+}
+
+// another tells whether another address of the family is held before and after.
+func (c checker) another(a netip.Addr) bool {
+	return c.holds(a, func(b netip.Addr) bool { return slices.Contains(c.v.Holds, b) })
+}
+
+// granted tells whether v asks for another address than a, or another pool, and
+// is given what it asks for.
+func (c checker) granted(a netip.Addr) bool {
+	return c.wantsOther(a) && c.holds(a, func(b netip.Addr) bool { return !timed(c.d.Record.Overlap, b) && !c.wantsOther(b) })
+}
+
+// mayLeave tells whether rule b, c or e allows v to move away from a.
+func (c checker) mayLeave(a netip.Addr) bool {
+	return c.granted(a) || c.settled(a, PoolLost) || c.settled(a, Disagreement)
+}
+
+// surplus tells whether v has held another address of the family already, that
+// stays, or is left for a reason of its own.
+func (c checker) surplus(a netip.Addr) bool {
+	return c.holds(a, func(b netip.Addr) bool {
+		return slices.Contains(c.v.Holds, b) && (!timed(c.d.Record.Overlap, b) || c.mayLeave(b))
 	})
 }
 
-// surplus tells whether v holds another address of the family already.
-func (c checker) surplus(a netip.Addr) bool {
-	return slices.ContainsFunc(c.v.Holds, func(b netip.Addr) bool {
-		return b != a && FamilyOf(b) == FamilyOf(a) && slices.Contains(c.d.Holds, b) && !timed(c.d.Record.Overlap, b)
-	})
+// holds tells whether the decision holds such an address of a's family beside a.
+func (c checker) holds(a netip.Addr, such func(netip.Addr) bool) bool {
+	return slices.ContainsFunc(c.d.Holds, func(b netip.Addr) bool { return b != a && FamilyOf(b) == FamilyOf(a) && such(b) })
 }
 
 // wantsOther tells whether v asks for another address than a, or another pool.
@@ -156,15 +176,6 @@ func (c checker) wantsOther(a netip.Addr) bool {
 	}
 	p := c.poolOf(a)
 	return r.pool != "" && (p == nil || p.Name != r.pool)
-}
-
-func (c checker) seatOf(f Family) (a netip.Addr) {
-	for _, t := range c.d.Record.Kept {
-		if FamilyOf(t.Addr) == f {
-			a = t.Addr
-		}
-	}
-	return a
 }
 
 // timers refuses a matter in flight that began earlier than it was published to

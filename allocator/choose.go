@@ -69,6 +69,9 @@ func (s *Snapshot) choose(v *service, n need) (found [2]netip.Addr, why Reason) 
 			}
 		}
 	}
+	if !n.all && found != [2]netip.Addr{} {
+		return found, Reason{} // the named one alone
+	}
 	return [2]netip.Addr{}, s.nothingFree(v, pools, open)
 }
 
@@ -88,6 +91,9 @@ func (s *Snapshot) poolsFor(v *service, n need) ([]*pool, Reason) {
 		return []*pool{p}, Reason{}
 	}
 	if n.beside != nil {
+		if !n.beside.accepts(&v.Service, labels) {
+			return nil, Reason{Code: NotAccepted, Pool: n.beside.Name, Detail: fmt.Sprintf("pool %s, which gave the other address, does not accept this Service any more", n.beside.Name)}
+		}
 		return []*pool{n.beside}, Reason{}
 	}
 	var selected, others []*pool

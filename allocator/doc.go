@@ -42,44 +42,44 @@
 // Of what is published, whatever prefix of the writes has been done in whatever
 // order, and whoever led meanwhile:
 //
-//	 1. Nobody is given an address where another resident has one of its ports, or
-//	    not the same non-empty sharing key.
-//	 2. A held address is left only because its Service is gone or not ours, for
-//	    another one that its own request names and gets, for a family that it lost,
-//	    a pool lost (settled), a clash of ports that it brought, or a disagreement
-//	    about the key that it lost (settled). Policy, selectors, endpoints and nodes
-//	    never matter.
-//	 3. Who moves holds the new address, first in the list, and the old one for the
-//	    overlap, then the new one only. A clash of ports is the exception: it ends
-//	    at once, and the seat is kept through the settle time.
-//	 4. An edit that is undone within the settle time moves nobody.
-//	 5. A request that cannot be met costs nothing that is held.
-//	 6. Of two residents that claim one port, the one that had it stays.
-//	 7. Of residents that disagree about the key, the largest party stays; a tie goes
-//	    to that of the oldest Service. Who names the address has nowhere else to go,
-//	    and who has nowhere to go stays.
-//	 8. No newcomer robs a holder, and none is put where a seat is kept for another.
-//	 9. A lost pool is the operator's word: with no other address to be had, the
-//	    lost one is released after the settle time. Only an address that no pool of
-//	    ours is known to have given is kept.
+//  1. Nobody is given an address where another resident has one of its ports, or
+//     not the same non-empty sharing key.
+//  2. A held address is left only because its Service is gone or not ours, for
+//     another one that its own request names and gets, for a family that it lost,
+//     a pool lost (settled), a clash of ports that it brought, or a disagreement
+//     about the key that it lost (settled). Policy, selectors, endpoints and nodes
+//     never matter.
+//  3. Who moves holds the new address, first in the list, and the old one for the
+//     overlap, then the new one only. A clash of ports is the exception: it ends
+//     at once, and the seat is kept through the settle time.
+//  4. An edit that is undone within the settle time moves nobody.
+//  5. A request that cannot be met costs nothing that is held.
+//  6. Of two residents that claim one port, the one that had it stays.
+//  7. Of residents that disagree about the key, the largest party stays; a tie goes
+//     to that of the oldest Service. Who names the address has nowhere else to go,
+//     and who has nowhere to go stays.
+//  8. No newcomer robs a holder, and none is put where a seat is kept for another.
+//  9. A lost pool is the operator's word: with no other address to be had, the
+//     lost one is released after the settle time. Only an address that no pool of
+//     ours is known to have given is kept.
 //
 // Of Plan, Check and Place:
 //
-//	10. The same facts and time give the same answer: in any order of input, and
-//	    for a snapshot made by With as for one made from nothing.
-//	11. When neither facts nor matters in flight change any more, the next Plan
-//	    decides what is published, and wakes nobody.
-//	12. Then every Service that fits has an address, and every request that can be
-//	    met is met.
-//	13. Check refuses no decision of Plan for the same snapshot and time.
-//	14. A Seat names the nodes that serve all the Services on its address; if there
-//	    are none, those that serve the same, largest set of them (a tie goes to the
-//	    set with the oldest). A Service without a usable endpoint or without an
-//	    advertisement constrains nothing.
-//	15. An address has a node while one of its Services has one.
-//	16. Whoever sees the same Seat and the same living nodes chooses the same owner;
-//	    it changes only for a dead owner, a lost seat or a greater weight. The heir is
-//	    who owns when the owner is dead.
+//  10. The same facts and time give the same answer: in any order of input, and
+//     for a snapshot made by With as for one made from nothing.
+//  11. When neither facts nor matters in flight change any more, the next Plan
+//     decides what is published, and wakes nobody.
+//  12. Then every Service that fits has an address, and every request that can be
+//     met is met.
+//  13. Check refuses no decision of Plan for the same snapshot and time.
+//  14. A Seat names the nodes that serve all the Services on its address; if there
+//     are none, those that serve the same, largest set of them (a tie goes to the
+//     set with the oldest). A Service without a usable endpoint or without an
+//     advertisement constrains nothing.
+//  15. An address has a node while one of its Services has one.
+//  16. Whoever sees the same Seat and the same living nodes chooses the same owner;
+//     it changes only for a dead owner, a lost seat or a greater weight. The heir is
+//     who owns when the owner is dead.
 //
 // # Left to others
 //

@@ -29,22 +29,19 @@ func (s *Snapshot) decide(v *service, now time.Time) (Decision, time.Time) {
 	}
 	var current [2]netip.Addr
 	for i, f := range []Family{IPv4, IPv6} {
-		if current[i] = d.current(f); current[i].IsValid() && !wanted[i] && len(v.Families) > 0 {
-			d.gone[current[i]] = FamilyGone // the Service has no cluster IP that could serve it
-			current[i] = netip.Addr{}
+		if !wanted[i] && len(v.Families) > 0 {
+			d.loseFamily(f)
+			continue
 		}
-	}
-	for i := range current {
-		if current[i].IsValid() {
-			current[i] = d.clash(current[i])
-		} else if wanted[i] {
+		current[i] = d.current(f)
+		if !current[i].IsValid() && wanted[i] && !d.seat[i] {
 			d.comeBack(i)
 		}
 	}
 	refused := d.wish(&current)
-	for i := range current {
-		if current[i].IsValid() {
-			d.stay(i, current[i])
+	for i, a := range current {
+		for a.IsValid() && !d.stay(i, a) {
+			a = d.current(FamilyOf(a)) // what it was leaving is better than nothing
 		}
 	}
 	if !refused {
@@ -53,36 +50,50 @@ func (s *Snapshot) decide(v *service, now time.Time) (Decision, time.Time) {
 	return d.finish(), d.wake
 }
 
+// loseFamily: the Service has no cluster IP that could serve such an address.
+func (d *draft) loseFamily(f Family) {
+	for _, a := range d.v.Holds {
+		if FamilyOf(a) == f {
+			d.gone[a] = FamilyGone
+		}
+	}
+}
+
 // current picks, among the published addresses of a family, the one that v means
-// to hold: what its user names, else the first that is not being left.
+// to hold. Those to which v brought a clash of ports (rule d) do not count: they
+// are left at once, and if none else is held, a seat is kept.
 func (d *draft) current(f Family) (best netip.Addr) {
-	v := d.v
-	for _, a := range v.Holds {
-		if FamilyOf(a) != f {
+	var lost netip.Addr
+	var why cause
+	for _, a := range d.v.Holds {
+		if FamilyOf(a) != f || d.gone[a] != "" {
 			continue
 		}
-		switch {
-		case v.request.named(a):
-			return a
-		case !best.IsValid(), timed(v.Record.Overlap, best) && !timed(v.Record.Overlap, a):
+		if c := d.brought(d.v, a); c.code != "" {
+			d.gone[a] = PortClash
+			if !lost.IsValid() && d.wants(a) {
+				lost, why = a, c
+			}
+		} else if !d.expelled(d.v, a) && (!best.IsValid() || d.worth(a) > d.worth(best)) {
 			best = a
 		}
+	}
+	if lost.IsValid() && !best.IsValid() {
+		d.keep(Timer{lost, PortClash, d.now}, why)
 	}
 	return best
 }
 
-// clash leaves the address at once when v brought a clash of ports to it (rule
-// d), and keeps a seat there. It returns the address when v may stay.
-func (d *draft) clash(a netip.Addr) netip.Addr {
-	c := d.brought(d.v, a)
-	if c.code == "" {
-		return a
+// worth ranks held addresses: the one that the user names, then what the request
+// allows, then what a pool gives, then what is not being left already.
+func (d *draft) worth(a netip.Addr) (n int) {
+	for _, good := range []bool{d.v.request.named(a), d.wants(a), d.lostPool(d.v, a).code == "", !timed(d.v.Record.Overlap, a)} {
+		n *= 2
+		if good {
+			n++
+		}
 	}
-	d.gone[a] = PortClash
-	if d.wants(a) {
-		d.keep(Timer{a, PortClash, d.now}, c)
-	}
-	return netip.Addr{}
+	return n
 }
 
 // keep keeps a seat for v on the address until the settle time is over.
@@ -94,14 +105,14 @@ func (d *draft) keep(t Timer, c cause) {
 }
 
 // comeBack lets v return to the address of family i where a seat is kept for it,
-// as soon as that address admits it.
+// as soon as that address admits it and a pool gives it.
 func (d *draft) comeBack(i int) {
 	for _, t := range d.v.Record.Kept {
-		if slot(FamilyOf(t.Addr)) != i || !d.wants(t.Addr) || d.lostPool(d.v, t.Addr).code != "" {
+		if slot(FamilyOf(t.Addr)) != i || !d.wants(t.Addr) {
 			continue
 		}
 		ok, c := d.admits(d.v, t.Addr, true)
-		if ok {
+		if ok && d.lostPool(d.v, t.Addr).code == "" {
 			d.take(t.Addr, Returned)
 		} else if until, over := d.deadline(t.Since, d.settings.Settle); !over {
 			d.wakeAt(until)
@@ -164,8 +175,9 @@ func (d *draft) wish(current *[2]netip.Addr) (refused bool) {
 }
 
 // stay keeps the current address of family i, unless rule c or e says to leave
-// it and the settle time is over.
-func (d *draft) stay(i int, a netip.Addr) {
+// it and the settle time is over; then it finds another. If there is none and the
+// address must go all the same, it is false.
+func (d *draft) stay(i int, a netip.Addr) bool {
 	c := d.lostPool(d.v, a)
 	if c.code == "" {
 		c = d.disagrees(d.v, a)
@@ -173,7 +185,7 @@ func (d *draft) stay(i int, a netip.Addr) {
 	if c.code == "" {
 		d.target[i] = a
 		d.say(Reason{Code: Held, Addr: a, Pool: d.poolName(a)})
-		return
+		return true
 	}
 	t := Timer{a, c.code, d.now}
 	for _, u := range d.v.Record.Settling {
@@ -187,7 +199,7 @@ func (d *draft) stay(i int, a netip.Addr) {
 		d.wakeAt(until)
 		why.Until = until
 		d.settle(i, t, why)
-		return
+		return true
 	}
 	found, nowhere := d.elsewhere(i, a)
 	switch {
@@ -196,10 +208,12 @@ func (d *draft) stay(i int, a netip.Addr) {
 		d.take(found, "")
 	case c.code == PoolLost && d.v.mark(a) != nil:
 		d.gone[a] = c.code // the pool is the operator's word
+		return false
 	default: // the others must live with it; and what no pool of ours gave is not ours to take
 		why.Detail = nowhere.String()
 		d.settle(i, t, why)
 	}
+	return true
 }
 
 // elsewhere finds another address of family i than a, if it can from the pool
@@ -248,7 +262,7 @@ func (d *draft) fill() {
 	}
 	found, why := d.choose(v, n)
 	if why.Code != "" {
-		if d.holdsAny() && v.FamilyPolicy == PreferDualStack {
+		if d.holdsAny() && v.FamilyPolicy == PreferDualStack && !n.named[slot(n.families[0])].IsValid() {
 			why = Reason{Code: FamilyMissing, Detail: why.String()}
 		}
 		d.say(why)

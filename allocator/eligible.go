@@ -144,11 +144,13 @@ func (b *base) common(claims []*claim) (nodes []Candidate) {
 // set. The others are noted as unserved.
 func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*claim) {
 	var best []bool
+	somewhere := make([]bool, len(claims)) // which claims work on some node
 	for i := range b.standings {
 		st := &b.standings[i]
 		serves := make([]bool, len(claims))
 		for j, c := range claims {
 			serves[j] = c.on(st)
+			somewhere[j] = somewhere[j] || serves[j]
 		}
 		switch compareServed(serves, best) {
 		case 1:
@@ -169,7 +171,7 @@ func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*c
 	for j, c := range claims {
 		switch {
 		case best[j]:
-		case len(served) > 0:
+		case somewhere[j]:
 			seat.unserved(c.service, Reason{Code: NotServed, Addr: seat.Addr, Others: namesOf(with)})
 		case c.Local:
 			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "none of those with a ready endpoint is usable and selected by an advertisement"})

@@ -105,8 +105,9 @@ type Record struct {
 	// a port that is not in its record brought the clash. Only for a Service
 	// that shares or could share (it has a sharing key).
 	Ports []Port `json:"ports,omitempty"`
-	// Pools tell for each held address the pool it came from, so that an address
-	// whose pool object is gone or broken keeps its advertisements.
+	// Pools tell for each address that is held, or where a seat is kept, the pool it
+	// came from, so that one whose pool object is gone or broken keeps its
+	// advertisements.
 	Pools []PoolMark `json:"pools,omitempty"`
 	// Settling: addresses that will be left unless something changes.
 	Settling []Timer `json:"settling,omitempty"`

@@ -44,10 +44,12 @@ func rank(c Code) int {
 	switch {
 	case c.Warning():
 		return 0
-	case c == Held:
+	case c == FamilyMissing:
 		return 1
+	case c == Held:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // lingers tells whether a published address that is no target is still held, in
@@ -55,10 +57,10 @@ func rank(c Code) int {
 // not; nor is an address that goes without a successor.
 func (d *draft) lingers(a netip.Addr) bool {
 	code := d.gone[a]
-	t := Timer{a, code, d.now}
+	t, begun := Timer{a, code, d.now}, false
 	for _, u := range d.v.Record.Overlap {
-		if u.Addr == a {
-			t = u
+		if u.Addr == a && code == "" { // else it served again meanwhile
+			t, begun = u, true
 		}
 	}
 	if t.Code == "" {
@@ -67,7 +69,7 @@ func (d *draft) lingers(a netip.Addr) bool {
 	i := slot(FamilyOf(a))
 	successor := d.target[i].IsValid() || d.seat[i]
 	until, over := d.deadline(t.Since, d.settings.Overlap)
-	if code == PortClash || code == FamilyGone || !successor || over || d.brought(d.v, a).code != "" {
+	if code == PortClash || code == FamilyGone || !successor && !begun || over && begun || d.brought(d.v, a).code != "" {
 		d.steps = append(d.steps, Reason{Code: Released, Addr: a, Why: cmp.Or(code, t.Code)})
 		return false
 	}
@@ -75,23 +77,30 @@ func (d *draft) lingers(a netip.Addr) bool {
 	d.record.Overlap = append(d.record.Overlap, t)
 	moved := Reason{Code: Moved, Addr: a, Until: until, Why: t.Code}
 	d.say(moved)
-	if !timed(d.v.Record.Overlap, a) {
+	if !begun {
 		d.steps = append(d.steps, moved)
 	}
 	return true
 }
 
-// mark notes for every address the pool that it is of, while there is one.
+// mark notes for every address that is held, or where a seat is kept, the pool
+// that it is of, while there is one.
 func (d *draft) mark(out *Decision) {
-	for _, a := range out.Holds {
+	note := func(a netip.Addr) {
 		if p := d.poolOf(a); p != nil {
 			d.record.Pools = append(d.record.Pools, PoolMark{a, p.Name, p.Labels})
 		} else if m := d.v.mark(a); m != nil {
 			d.record.Pools = append(d.record.Pools, *m)
 		}
 	}
+	for _, a := range out.Holds {
+		note(a)
+	}
 	if len(d.record.Pools) > 0 {
 		out.Pool = d.record.Pools[0].Pool
+	}
+	for _, t := range d.record.Kept {
+		note(t.Addr)
 	}
 }
 

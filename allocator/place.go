@@ -16,7 +16,7 @@ type Seat struct {
 	Addr     netip.Addr
 	Services []ServiceName // that hold it, oldest first
 	Layer2   []Candidate   // the nodes that may answer ARP and NDP for it, by name; empty: none may
-	Full     []string      // of those, the ones with a usable endpoint of every Service, sorted
+	Full     []string      // nodes, usable or not, with a usable endpoint of every Service that is served, sorted
 	// HealthPorts are the healthCheckNodePorts that answer 200 on a node which
 	// serves the Services with policy Local. Dwell: there are others too, of whose
 	// data path nothing is known but that it needs time.

@@ -159,10 +159,6 @@ func parsePool(p Pool) *pool {
 
 func (p *pool) refuse(err error) { p.err, p.spans = err, nil }
 
-func (p *pool) contains(a netip.Addr) bool {
-	return slices.ContainsFunc(p.spans, func(s span) bool { return s.contains(a) })
-}
-
 // accepts tells whether the pool may serve the Service (spec.serviceAllocation).
 // Namespace selectors that match nothing accept nothing.
 func (p *pool) accepts(s *Service, namespaceLabels map[string]string) bool {

@@ -10,8 +10,8 @@ import (
 // A Code names a reason: stable, for conditions, metric labels and scripts.
 type Code string
 
-// Why a Service holds what it holds, or does not. Those after Refused warn: the
-// operator has something to do.
+// Why a Service holds what it holds, or does not. Warning tells those about which
+// the operator has something to do.
 const (
 	Held     Code = "Held"     // holds what it asks for
 	Given    Code = "Given"    // takes an address
@@ -37,7 +37,7 @@ const (
 	AddressTaken  Code = "AddressTaken"
 	NoPool        Code = "NoPool" // no pool serves Services that name none
 	PoolFull      Code = "PoolFull"
-	FamilyMissing Code = "FamilyMissing" // a second family could not be added
+	FamilyMissing Code = "FamilyMissing" // there is no address of the second family that is preferred
 )
 
 // Why a Service that holds an address is not announced, or not from everywhere.
@@ -52,7 +52,7 @@ const (
 // Warning tells whether the reason asks for the operator's attention.
 func (c Code) Warning() bool {
 	switch c {
-	case Held, Given, Joined, Returned, Moved, Released, OtherWanted, FamilyGone, Surplus, Announced:
+	case Held, Given, Joined, Returned, Moved, Released, OtherWanted, FamilyGone, Surplus, FamilyMissing, Announced:
 		return false
 	}
 	return true
@@ -90,6 +90,9 @@ func (r Reason) String() string {
 	case PortClash:
 		return fmt.Sprintf("leaves %s: %s has %s there already; change the port of one of them", r.Addr, list(r.Others), ports(r.Ports))
 	case SeatKept:
+		if len(r.Others) == 0 {
+			return fmt.Sprintf("waits to return to %s, which no pool gives it now; the seat is kept until %s", r.Addr, r.until())
+		}
 		return fmt.Sprintf("waits to return to %s, where %s has %s; the seat is kept until %s", r.Addr, list(r.Others), ports(r.Ports), r.until())
 	case AddressTaken:
 		return fmt.Sprintf("cannot have %s: it is held by %s%s", r.Addr, list(r.Others), detail(r.Detail))

@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -14,17 +15,6 @@ type cause struct {
 	others []ServiceName
 	pool   string
 	ports  []Port
-}
-
-// mustLeave tells why v, a resident of a, cannot stay there; its own wishes aside.
-func (s *Snapshot) mustLeave(v *service, a netip.Addr) cause {
-	if c := s.brought(v, a); c.code != "" {
-		return c
-	}
-	if c := s.lostPool(v, a); c.code != "" {
-		return c
-	}
-	return s.disagrees(v, a)
 }
 
 // peers are the others of ours on the address. Those that are leaving it in an
@@ -94,6 +84,13 @@ func (s *Snapshot) lostPool(v *service, a netip.Addr) cause {
 	return cause{code: PoolLost}
 }
 
+// expelled tells whether v is leaving the address for a lost pool, settled before,
+// that has not come back.
+func (s *Snapshot) expelled(v *service, a netip.Addr) bool {
+	return slices.ContainsFunc(v.Record.Overlap, func(t Timer) bool { return t.Addr == a && t.Code == PoolLost }) &&
+		s.lostPool(v, a).code != ""
+}
+
 // disagrees tells whether v is of those that must leave because the residents
 // carry different sharing keys (rule e): the largest group that agrees stays, a
 // tie goes to the group with the oldest Service.
@@ -155,7 +152,7 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (bool, cause) {
 	c := cause{}
 	for _, there := range [][]*service{g.residents, g.comers, g.kept} {
 		for _, r := range there {
-			if r == v {
+			if r == v || v.seatedBefore(r, a) {
 				continue
 			}
 			both := clash(v.Ports, r.Ports)
@@ -171,6 +168,19 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (bool, cause) {
 		}
 	}
 	return len(c.others) == 0, c
+}
+
+// seatedBefore tells, of two for whom nothing but a seat is kept on the address,
+// whether v left before r did: it returns first.
+func (v *service) seatedBefore(r *service, a netip.Addr) bool {
+	if slices.Contains(r.Holds, a) || slices.Contains(r.comes, a) {
+		return false
+	}
+	of := func(s *service) int {
+		return slices.IndexFunc(s.Record.Kept, func(t Timer) bool { return t.Addr == a })
+	}
+	i, j := of(v), of(r)
+	return i >= 0 && j >= 0 && cmp.Or(v.Record.Kept[i].Since.Compare(r.Record.Kept[j].Since), older(v, r)) < 0
 }
 
 // timed tells whether one of the timers is about the address.

@@ -297,7 +297,7 @@ func (s *Snapshot) markedUnchanged(g *group, a netip.Addr, same map[*pool]*pool,
 	for _, v := range g.residents {
 		if m := v.mark(a); m != nil {
 			old, now := before[m.Pool], s.poolNamed(m.Pool)
-			if old != nil && same[old] != now || old == nil && now != nil {
+			if (old == nil) != (now == nil) || old != nil && same[old] != now {
 				return false
 			}
 		}
