@@ -1,0 +1,210 @@
+package allocator_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"time"
+
+	"pgregory.net/rapid"
+
+	. "holdfast.dev/holdfast/allocator"
+)
+
+func change(text string, c ...Change) step {
+	return step{text, func(w *world) { w.change(c...) }}
+}
+
+// drawPoolEdit draws a change of pools or namespaces.
+func drawPoolEdit(t *rapid.T) step {
+	switch rapid.IntRange(0, 6).Draw(t, "edit") {
+	case 0:
+		name := pick(t, "pool", poolNames...)
+		return change("delete pool "+name, DropPool{name})
+	case 1:
+		n := Namespace{pick(t, "namespace", "n0", "n1"), map[string]string{"team": pick(t, "team", "x", "y")}}
+		return change(fmt.Sprint("namespace ", n), PutNamespace{n})
+	case 2:
+		name := pick(t, "namespace", "n0", "n1")
+		return change("delete namespace "+name, DropNamespace{name})
+	case 3:
+		return step{"accept pools", (*world).accept}
+	}
+	p := drawPool(t)
+	return change(fmt.Sprintf("pool %+v %+v", p, p.Allocation), PutPool{p})
+}
+
+func drawAdvertisement(t *rapid.T) Advertisement {
+	ad := Advertisement{
+		Name:             pick(t, "advertisement", "a0", "a1", "a2"),
+		NodeSelectors:    drawSelectors(t, "rack", "x", "y"),
+		ServiceSelectors: drawSelectors(t, "tier", "x", "y"),
+	}
+	if often(t, 3, "pools") {
+		ad.Pools = []string{pick(t, "pool", "p0", "p1", "p9")}
+	}
+	if often(t, 2, "pool selectors") {
+		ad.PoolSelectors = drawSelectors(t, "zone", "a", "b")
+	}
+	if often(t, 3, "interfaces") {
+		ad.Interfaces = []string{pick(t, "interface", "eth0", "eth1")}
+	}
+	for _, s := range drawSelectors(t, "rack", "x", "y") {
+		ad.Preferences = append(ad.Preferences, Preference{rapid.IntRange(1, 3).Draw(t, "weight"), s})
+	}
+	return ad
+}
+
+// drawPlaceEdit draws a change that matters to where addresses are announced.
+func drawPlaceEdit(t *rapid.T) step {
+	node := Node{
+		Name: pick(t, "node", nodeNames...), Labels: map[string]string{"rack": pick(t, "rack", "x", "y", "z")},
+		Excluded: often(t, 1, "excluded"), Unreachable: often(t, 1, "unreachable"),
+	}
+	service, slice := pick(t, "service", serviceNames...), pick(t, "slice", "e0", "e0", "e1")
+	switch rapid.IntRange(0, 9).Draw(t, "edit") {
+	case 0:
+		return change("delete node "+node.Name, DropNode{node.Name})
+	case 1, 2:
+		return change(fmt.Sprintf("node %+v", node), PutNode{node})
+	case 3:
+		return change(fmt.Sprint("delete endpoints ", service, slice), DropEndpoints{service, slice})
+	case 4:
+		name := pick(t, "advertisement", "a0", "a1", "a2")
+		return change("delete advertisement "+name, DropAdvertisement{name})
+	case 5:
+		ad := drawAdvertisement(t)
+		return change(fmt.Sprintf("advertisement %+v", ad), PutAdvertisement{ad})
+	}
+	e := Endpoints{Service: service, Slice: slice}
+	for range rapid.IntRange(0, 3).Draw(t, "endpoints") {
+		e.Nodes = append(e.Nodes, NodeEndpoints{
+			pick(t, "node", append(nodeNames, "")...), rapid.IntRange(0, 1).Draw(t, "ready"), rapid.IntRange(0, 1).Draw(t, "terminating"),
+		})
+	}
+	return change(fmt.Sprintf("endpoints %+v", e), PutEndpoints{e})
+}
+
+// A history is a start and what happens then.
+type history struct {
+	settings Settings
+	steps    []step
+}
+
+// GoString keeps failures short: what happened is in the log of the world.
+func (h history) GoString() string { return fmt.Sprint(len(h.steps), " steps") }
+
+// run replays a history with a planner; check is asked after every plan.
+func (h history) run(p planner, check func(w *world) error) (*world, error) {
+	w := newWorld(p, h.settings)
+	for _, s := range h.steps {
+		w.note("%s", s.text)
+		s.do(w)
+		w.plan()
+		if err := check(w); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
+}
+
+// drawWork draws what the leader and time do between edits.
+func drawWork(t *rapid.T) step {
+	seed := rapid.Uint64().Draw(t, "order")
+	switch rapid.IntRange(0, 9).Draw(t, "work") {
+	case 0:
+		return step{"a new leader", (*world).newLeader}
+	case 1, 2:
+		wait := pick(t, "wait", time.Millisecond, 5*time.Second, 29*time.Second, 30*time.Second, time.Minute)
+		return step{fmt.Sprint("wait ", wait), func(w *world) { w.now = w.now.Add(wait) }}
+	case 3:
+		return step{"wait until woken", func(w *world) {
+			if !w.wake.IsZero() {
+				w.now = later(w.now, w.wake)
+			}
+		}}
+	case 4, 5: // some of what is pending, in any order
+		return step{fmt.Sprint("write some ", seed), func(w *world) {
+			pending := w.pending()
+			mix(rand.New(rand.NewPCG(seed, 0)), pending)
+			for _, d := range pending[:len(pending)/2] {
+				w.write(d)
+			}
+		}}
+	}
+	return step{fmt.Sprint("write all ", seed), func(w *world) {
+		pending := w.pending()
+		mix(rand.New(rand.NewPCG(seed, 0)), pending)
+		for _, d := range pending {
+			w.write(d)
+		}
+	}}
+}
+
+// drawRace draws an edit that comes while writes are under way: they still land
+// on every Service that is as it was.
+func drawRace(t *rapid.T, edit func(*rapid.T) step) step {
+	e := edit(t)
+	return step{"while writes are under way: " + e.text, func(w *world) {
+		pending, before := w.pending(), maps.Clone(w.services)
+		e.do(w)
+		told := w.written
+		w.written = nil // that which is published late is judged by the next plan
+		for _, d := range pending {
+			if v, ok := w.services[d.Service]; ok && reflect.DeepEqual(v, before[d.Service]) {
+				w.write(d)
+			}
+		}
+		w.written = told
+	}}
+}
+
+// crowd brings four Services to one address, served by pods on three nodes.
+func crowd() (steps []step) {
+	add := func(what string, c Change) { steps = append(steps, change(what, c)) }
+	add("pool", PutPool{Pool{Name: "p0", Created: noon, Addresses: []string{"10.0.0.250-10.0.0.252", "fd00::0-fd00::1"}, AutoAssign: true}})
+	add("advertisement", PutAdvertisement{Advertisement{Name: "a0"}})
+	for i, port := range allPorts {
+		n := serviceNames[i]
+		add("node", PutNode{Node{Name: nodeNames[i], Labels: map[string]string{"rack": "x"}, Excluded: i == 3}})
+		add(fmt.Sprint("endpoints ", n), PutEndpoints{Endpoints{n, "e0", []NodeEndpoints{{nodeNames[i%3], 1, 0}, {nodeNames[1], 1, 0}}}})
+		add(fmt.Sprint("service ", n), PutService{Service{
+			Name: n, UID: fmt.Sprint("u", i), Created: noon.Add(time.Duration(i%3) * time.Second), Families: []Family{IPv4},
+			Ports: []Port{port}, Selector: "app=a", Annotations: map[string]string{PrefixMetalLB + AnnotationShare: "k"},
+		}})
+	}
+	return append(steps, step{"write all", func(w *world) { w.writeAll() }})
+}
+
+// drawHistory draws a history with edits of the given kinds.
+func drawHistory(steps int, edits ...func(*rapid.T) step) *rapid.Generator[history] {
+	return rapid.Custom(func(t *rapid.T) history {
+		h := history{settings: Settings{
+			Settle:  pick(t, "settle", 30*time.Second, 30*time.Second, 30*time.Second, 0, Never),
+			Overlap: pick(t, "overlap", 30*time.Second, 30*time.Second, 10*time.Second, 45*time.Second),
+		}}
+		if rapid.Bool().Draw(t, "crowd") {
+			h.steps = crowd()
+		}
+		for range rapid.IntRange(1, 3).Draw(t, "pools") {
+			p := drawPool(t)
+			h.steps = append(h.steps, change(fmt.Sprintf("pool %+v %+v", p, p.Allocation), PutPool{p}))
+		}
+		for range rapid.IntRange(0, 4).Draw(t, "services") {
+			h.steps = append(h.steps, drawEdit(t))
+		}
+		for range rapid.IntRange(1, steps).Draw(t, "steps") {
+			edit := edits[rapid.IntRange(0, len(edits)-1).Draw(t, "kind")]
+			switch n := rapid.IntRange(0, 19).Draw(t, "what"); {
+			case n < 10:
+				h.steps = append(h.steps, drawWork(t))
+			case n < 18:
+				h.steps = append(h.steps, edit(t))
+			default:
+				h.steps = append(h.steps, drawRace(t, edit))
+			}
+		}
+		return h
+	})
+}

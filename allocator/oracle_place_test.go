@@ -1,0 +1,224 @@
+package allocator_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	. "holdfast.dev/holdfast/allocator"
+)
+
+// The oracle of placement: the rules of announcement written a second time, by
+// sets over all nodes, with nothing of the package but its nouns.
+
+// endpointsOf are the nodes with a usable endpoint, and whether there is one at all.
+func (j *judge) endpointsOf(n ServiceName) (nodes map[string]bool, any bool) {
+	var ready, draining []NodeEndpoints
+	for _, e := range j.endpoints {
+		for _, at := range e.Nodes {
+			if e.Service == n && at.Ready > 0 {
+				ready = append(ready, at)
+			}
+			if e.Service == n && at.Terminating > 0 {
+				draining = append(draining, at)
+			}
+		}
+	}
+	if len(ready) == 0 {
+		ready = draining
+	}
+	nodes = map[string]bool{}
+	for _, at := range ready {
+		nodes[at.Node] = at.Node != ""
+	}
+	return nodes, len(ready) > 0
+}
+
+// matching tells whether one of the selectors matches, or there is none.
+func matching(selectors []Selector, labels map[string]string) bool {
+	return len(selectors) == 0 || slices.ContainsFunc(selectors, func(s Selector) bool { return s.Matches(labels) })
+}
+
+// adsFor are the advertisements of a Service on an address.
+func (j *judge) adsFor(v Service, a netip.Addr) (out []Advertisement) {
+	pool, labels := j.owners[a], map[string]string(nil)
+	for _, r := range j.residents(a) {
+		if i := slices.IndexFunc(r.Record.Pools, func(m PoolMark) bool { return m.Addr == a }); i >= 0 && pool == "" {
+			pool, labels = r.Record.Pools[i].Pool, r.Record.Pools[i].Labels
+		}
+	}
+	if p, ok := j.pools[pool]; ok {
+		labels = p.Labels
+	}
+	for _, ad := range values(j.ads) {
+		named := slices.Contains(ad.Pools, pool) || len(ad.PoolSelectors) > 0 && matching(ad.PoolSelectors, labels)
+		if pool != "" && (named || len(ad.Pools)+len(ad.PoolSelectors) == 0) && matching(ad.ServiceSelectors, v.Labels) {
+			out = append(out, ad)
+		}
+	}
+	return out
+}
+
+// A say is what one Service has to say about where its address is announced.
+type say struct {
+	Service
+	ads      []Advertisement
+	eligible map[string]bool
+}
+
+// placed judges one seat (invariants 14 and 15).
+func (j *judge) placed(a netip.Addr, seat Seat) error {
+	want := map[ServiceName]Code{} // who is not served, and why
+	var says []say
+	for _, v := range j.residents(a) {
+		nodes, any := j.endpointsOf(v.Name)
+		s := say{v, j.adsFor(v, a), map[string]bool{}}
+		switch {
+		case !any:
+			want[v.Name] = NoEndpoints
+			continue
+		case len(s.ads) == 0:
+			want[v.Name] = NoAdvertisement
+			continue
+		}
+		for _, n := range j.nodes {
+			selected := slices.ContainsFunc(s.ads, func(ad Advertisement) bool { return matching(ad.NodeSelectors, n.Labels) })
+			if selected && !n.Excluded && !n.Unreachable && (!v.Local || nodes[n.Name]) {
+				s.eligible[n.Name] = true
+			}
+		}
+		says = append(says, s)
+	}
+	best, nodes := j.together(says)
+	for i, s := range says {
+		switch {
+		case len(s.eligible) == 0:
+			want[s.Name] = NoNode
+		case best[i] == '0':
+			want[s.Name] = NotServed
+		}
+	}
+	return compare(seat, nodes, want, says)
+}
+
+// together finds the nodes that serve all, or else the same and most; best has a
+// digit for each Service, oldest first, so that it can be compared as a text.
+func (j *judge) together(says []say) (best string, nodes []string) {
+	ones := func(s string) (n int) {
+		for _, c := range s {
+			n += int(c - '0')
+		}
+		return n
+	}
+	for range says {
+		best += "0"
+	}
+	for _, n := range values(j.nodes) {
+		serves := ""
+		for _, s := range says {
+			serves += map[bool]string{true: "1", false: "0"}[s.eligible[n.Name]]
+		}
+		switch {
+		case ones(serves) == 0:
+		case ones(serves) > ones(best) || ones(serves) == ones(best) && serves > best:
+			best, nodes = serves, []string{n.Name}
+		case serves == best:
+			nodes = append(nodes, n.Name)
+		}
+	}
+	return best, nodes
+}
+
+func compare(seat Seat, nodes []string, want map[ServiceName]Code, says []say) error {
+	var got []string
+	for _, c := range seat.Layer2 {
+		got = append(got, c.Node)
+	}
+	if !slices.Equal(got, nodes) {
+		return fmt.Errorf("%s is announced from %v, and should be from %v", seat.Addr, got, nodes)
+	}
+	for _, s := range says {
+		if len(s.eligible) > 0 && len(got) == 0 {
+			return fmt.Errorf("%s is dark, and %s could be served", seat.Addr, s.Name)
+		}
+	}
+	unserved := map[ServiceName]Code{}
+	for _, u := range seat.Unserved {
+		unserved[u.Service] = u.Reason.Code
+	}
+	if fmt.Sprint(unserved) != fmt.Sprint(want) {
+		return fmt.Errorf("%s: not served are %v, and should be %v", seat.Addr, unserved, want)
+	}
+	return nil
+}
+
+// standings judges what a seat says of its nodes: weights and interfaces.
+func (j *judge) standings(a netip.Addr, seat Seat) error {
+	for _, c := range seat.Layer2 {
+		weight, everywhere := 0, false
+		seen, names := map[string]bool{}, map[string]bool{}
+		for _, v := range j.residents(a) {
+			if _, any := j.endpointsOf(v.Name); !any {
+				continue
+			}
+			for _, ad := range j.adsFor(v, a) {
+				if seen[ad.Name] || !matching(ad.NodeSelectors, j.nodes[c.Node].Labels) {
+					continue
+				}
+				seen[ad.Name] = true
+				for _, p := range ad.Preferences {
+					if p.Selector.Matches(j.nodes[c.Node].Labels) {
+						weight += p.Weight
+					}
+				}
+				everywhere = everywhere || len(ad.Interfaces) == 0
+				for _, i := range ad.Interfaces {
+					names[i] = true
+				}
+			}
+		}
+		if everywhere {
+			clear(names)
+		}
+		if c.Weight != weight || fmt.Sprint(c.Interfaces) != fmt.Sprint(values(selfmap(names))) {
+			return fmt.Errorf("%s on %s: weight %d on %v, and should be %d on %v", a, c.Node, c.Weight, c.Interfaces, weight, values(selfmap(names)))
+		}
+	}
+	return nil
+}
+
+func selfmap(in map[string]bool) map[string]string {
+	out := map[string]string{}
+	for k := range in {
+		out[k] = k
+	}
+	return out
+}
+
+// seated judges all seats of a world.
+func seated(w *world) error {
+	j := w.judge()
+	for _, v := range w.services {
+		for _, a := range v.Holds {
+			seat, ok := w.seats[a]
+			if v.Foreign {
+				continue
+			}
+			if !ok {
+				return fmt.Errorf("%s is held and has no seat", a)
+			}
+			if err := j.placed(a, seat); err != nil {
+				return err
+			}
+			if err := j.standings(a, seat); err != nil {
+				return err
+			}
+		}
+	}
+	for a := range w.seats {
+		if len(j.residents(a)) == 0 {
+			return fmt.Errorf("%s has a seat and nobody holds it", a)
+		}
+	}
+	return nil
+}
