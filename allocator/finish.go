@@ -27,8 +27,8 @@ func (d *draft) finish() Decision {
 			out.Holds = append(out.Holds, a)
 		}
 	}
-	if sameSet(out.Holds, v.Holds) {
-		out.Holds = v.Holds
+	if len(d.record.Overlap) == 0 && sameSet(out.Holds, v.Holds) {
+		out.Holds = v.Holds // what is only in another order is not worth a write
 	}
 	d.mark(&out)
 	d.record.Ports = d.ports()

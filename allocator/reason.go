@@ -88,12 +88,12 @@ func (r Reason) String() string {
 	case PoolLost, Disagreement:
 		return r.settling()
 	case PortClash:
-		return fmt.Sprintf("leaves %s: %s has %s there already; change the port of one of them", r.Addr, list(r.Others), ports(r.Ports))
+		return fmt.Sprintf("leaves %s: %s %s %s there already; change the port of one of them", r.Addr, list(r.Others), have(r.Others), ports(r.Ports))
 	case SeatKept:
 		if len(r.Others) == 0 {
 			return fmt.Sprintf("waits to return to %s, which no pool gives it now; the seat is kept until %s", r.Addr, r.until())
 		}
-		return fmt.Sprintf("waits to return to %s, where %s has %s; the seat is kept until %s", r.Addr, list(r.Others), ports(r.Ports), r.until())
+		return fmt.Sprintf("waits to return to %s, where %s %s %s; the seat is kept until %s", r.Addr, list(r.Others), have(r.Others), ports(r.Ports), r.until())
 	case AddressTaken:
 		return fmt.Sprintf("cannot have %s: it is held by %s%s", r.Addr, list(r.Others), detail(r.Detail))
 	case FamilyMissing:
@@ -120,6 +120,7 @@ func (r Reason) settling() string {
 		do = "give all the same key"
 	} else if r.Pool != "" {
 		what = fmt.Sprintf("pool %s does not accept this Service any more", r.Pool)
+		do = "let it (spec.serviceAllocation)"
 	}
 	if r.Detail != "" {
 		return fmt.Sprintf("stays on %s although %s, for there is nowhere to go: %s; or %s", r.Addr, what, r.Detail, do)
@@ -191,6 +192,13 @@ func list(names []ServiceName) string {
 		b.WriteString(n.String())
 	}
 	return b.String()
+}
+
+func have(names []ServiceName) string {
+	if len(names) == 1 {
+		return "has"
+	}
+	return "have"
 }
 
 func ports(ps []Port) string {

@@ -162,7 +162,7 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (bool, cause) {
 					c.others = append(c.others, r.Name)
 				}
 				if v.request.share != "" && r.request.share == v.request.share && !r.Foreign {
-					c.ports = append(c.ports, both...)
+					c.ports = append(c.ports, slices.DeleteFunc(both, func(p Port) bool { return slices.Contains(c.ports, p) })...)
 				}
 			}
 		}

@@ -128,3 +128,39 @@ func drawPatient(t *rapid.T) step {
 		}
 	}}
 }
+
+// drawElsewhere draws a change of where a Service is served, not of who holds what.
+func drawElsewhere(t *rapid.T) step {
+	if rapid.Bool().Draw(t, "place") {
+		return drawPlaceEdit(t)
+	}
+	name, selector := pick(t, "service", serviceNames...), pick(t, "selector", "app=a", "app=b", "")
+	local := rapid.Bool().Draw(t, "local")
+	return step{fmt.Sprint("flip ", name, " local ", local, " ", selector), func(w *world) {
+		if v, ok := w.services[name]; ok {
+			v.Local, v.Selector = local, selector
+			w.change(PutService{v})
+		}
+	}}
+}
+
+// Invariant 2: policy, selectors, endpoints, nodes and advertisements cost nobody
+// an address, and cause no write to a Service that holds what it asks for.
+func TestNeverWritesForPolicyOrPlace(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, err := comesToRest(drawHistory(12, drawEdit, drawEdit, drawPoolEdit).Draw(t, "history"), rightPlanner)
+		if err != nil {
+			fail(t, w, err)
+		}
+		for _, e := range rapid.SliceOfN(rapid.Custom(drawElsewhere), 1, 5).Draw(t, "edits") {
+			w.note("%s", e.text)
+			e.do(w)
+			w.plan()
+			for _, d := range w.pending() {
+				if len(w.services[d.Service].Holds) > 0 {
+					fail(t, w, fmt.Errorf("%s would be written: %+v", d.Service, d))
+				}
+			}
+		}
+	})
+}
