@@ -34,13 +34,13 @@ check: ## format, vet, staticcheck, layers, and whether generated files are up t
 	{ echo "generated files were out of date: commit what make manifests made"; exit 1; }
 
 e2e: lab bin/holdfast.tar ## all scenarios in a real cluster with kube-proxy nftables, a slice with iptables; half an hour, once built
-	cd deploy/lab && go test -count=1 . ./apitest
+	cd deploy/lab && go test -count=1 -p 1 . ./apitest
 	bin/lab run --proxy nftables
 	bin/lab run --proxy iptables --only slice
 
 bench: lab bin/holdfast.tar ## speed and memory, beside what they are measured against; ten minutes
 	go test -run '^$$' -bench . -benchmem ./allocator ./layer2 ./speaker
-	cd deploy/lab && go test -run '^$$' -bench . -benchtime 1x ./apitest
+	cd deploy/lab && go test -run '^$$' -bench . -benchtime 1x .
 
 lab: packages bin/lab ## build bin/lab, and Kubernetes once: six to eight minutes on two idle cores
 	bin/lab build

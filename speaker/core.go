@@ -130,11 +130,14 @@ func (c *core) know(nodes []string) {
 	c.all()
 }
 
-// joined takes in that a node came into sight.
+// joined takes in that a node came into sight, or back before it was given up.
 func (c *core) joined(node string) {
-	if node != c.node && !c.members[node] {
+	if node == c.node {
+		return
+	}
+	c.out.ask = append(c.out.ask, node)
+	if !c.members[node] {
 		c.members[node] = true
-		c.out.ask = append(c.out.ask, node)
 		c.all()
 	}
 }

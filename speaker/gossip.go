@@ -25,8 +25,11 @@ type Gossip struct {
 	// taken for dead (default 2).
 	SuspicionMult int
 	// AwarenessMax is the factor by which a node that finds itself slow lengthens
-	// its probes at most (default 2).
+	// its probes at most (default 8).
 	AwarenessMax int
+	// Grace is how long a node whose daemon is out of sight keeps its addresses
+	// while its kernel answers (default 1 s).
+	Grace time.Duration
 }
 
 func (g Gossip) orDefault() Gossip {
@@ -43,7 +46,10 @@ func (g Gossip) orDefault() Gossip {
 		g.SuspicionMult = 2
 	}
 	if g.AwarenessMax == 0 {
-		g.AwarenessMax = 2
+		g.AwarenessMax = 8
+	}
+	if g.Grace == 0 {
+		g.Grace = time.Second
 	}
 	return g
 }
@@ -62,6 +68,7 @@ type gossip struct {
 	keys    *keys
 	log     *log.Logger
 	change  chan struct{}
+	life    context.Context        // that of run
 	acked   atomic.Pointer[[]byte] // digest that goes with every acknowledgement
 	out     outbox
 
@@ -71,7 +78,8 @@ type gossip struct {
 	list    *memberlist.Memberlist
 	bound   netip.Addr
 	joining map[string]bool
-	told    bool // that it can not start
+	doubted map[string]context.CancelFunc // out of sight, and perhaps alive
+	told    bool                          // that it can not start
 	left    bool
 }
 
@@ -80,7 +88,7 @@ func newGossip(s *Speaker, c Gossip) *gossip {
 	return &gossip{
 		speaker: s, config: c, keys: &keys{log: s.log}, log: log.New(w, "", 0),
 		change: make(chan struct{}, 1), out: newOutbox(),
-		nodes: map[string]memberlist.Node{}, joining: map[string]bool{},
+		nodes: map[string]memberlist.Node{}, joining: map[string]bool{}, doubted: map[string]context.CancelFunc{},
 	}
 }
 
@@ -108,6 +116,7 @@ func (g *gossip) wake() {
 
 // run starts gossip and keeps it together until ctx ends.
 func (g *gossip) run(ctx context.Context) {
+	g.life = ctx
 	go g.out.run(ctx, g.deliver)
 	tick := time.NewTicker(joinEvery)
 	defer tick.Stop()
@@ -233,23 +242,48 @@ func (g *gossip) NotifyJoin(n *memberlist.Node) {
 	}
 	g.mu.Lock()
 	g.nodes[n.Name] = *n
+	g.believe(n.Name)
 	g.mu.Unlock()
 	name := n.Name
 	g.speaker.log.Info("node in sight", "peer", name, "address", n.Addr.String())
 	g.speaker.do(func(time.Time) { g.speaker.core.joined(name) })
 }
 
-// NotifyLeave notes a node that is gone.
+// NotifyLeave notes a node that is out of sight: it said so, or is in doubt.
 func (g *gossip) NotifyLeave(n *memberlist.Node) {
 	if n.Name == g.speaker.node {
 		return
 	}
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	delete(g.nodes, n.Name)
-	g.mu.Unlock()
-	name := n.Name
-	g.speaker.log.Info("node out of sight", "peer", name)
-	g.speaker.do(func(time.Time) { g.speaker.core.left(name) })
+	g.believe(n.Name)
+	name, left := n.Name, n.State == memberlist.StateLeft
+	g.speaker.log.Info("node out of sight", "peer", name, "said so", left)
+	gone := func() { g.speaker.do(func(time.Time) { g.speaker.core.left(name) }) }
+	addr, ok := netip.AddrFromSlice(n.Addr)
+	if left || !ok {
+		gone()
+		return
+	}
+	ctx, cancel := context.WithCancel(g.life)
+	g.doubted[name] = cancel
+	go doubt(ctx, netip.AddrPortFrom(addr.Unmap(), n.Port), g.config.Grace, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if ctx.Err() == nil { // nobody has seen it meanwhile
+			g.believe(name)
+			gone()
+		}
+	})
+}
+
+// believe ends the doubt about a node. The lock must be held.
+func (g *gossip) believe(name string) {
+	if cancel := g.doubted[name]; cancel != nil {
+		cancel()
+		delete(g.doubted, name)
+	}
 }
 
 // NotifyUpdate notes that a node has another address.

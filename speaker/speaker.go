@@ -21,7 +21,8 @@
 //  4. No change of owner without a cause. A node that comes back takes nothing
 //     back; only a greater weight (an operator's preference) outdoes who answers.
 //  5. Nobody waits for the dead. What a node claimed is void when it is out of
-//     sight, and the next in the rank announces at once. A node that is due and
+//     sight and its kernel does not answer, or Gossip.Grace has passed, and the
+//     next in the rank announces at once. A node that is due and
 //     does not come is passed over: after 0.7 s where nobody answers, after the
 //     dwell time and one second where somebody does who should not.
 //  6. Two claims do not last: the greater epoch stays, and every claim exceeds

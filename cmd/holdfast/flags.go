@@ -58,6 +58,7 @@ func (f *flags) add(set *pflag.FlagSet, getenv func(string) string) {
 	set.DurationVar(&f.gossip.ProbeInterval, "gossip-probe-interval", 200*time.Millisecond, "time between two probes of another node: 50ms to 10s")
 	set.DurationVar(&f.gossip.ProbeTimeout, "gossip-probe-timeout", 100*time.Millisecond, "how long the answer to a probe may take: 10ms to the interval")
 	set.IntVar(&f.gossip.SuspicionMult, "gossip-suspicion-mult", 2, "how many probe intervals a node that does not answer is suspected before it is taken for dead: 1 to 20")
+	set.DurationVar(&f.gossip.Grace, "gossip-grace", time.Second, "how long a node whose copy does not answer keeps its addresses while its kernel does: 100ms to 1m. A copy that is only short of CPU is back by then")
 
 	set.DurationVar(&f.leaseDuration, "lease-duration", 15*time.Second, "how long a leader that cannot renew its Lease keeps others from leading: 2s to 10m, in whole seconds")
 	set.DurationVar(&f.renewDeadline, "lease-renew-deadline", 0, "after which time without a renewal a leader writes nothing more: less than --lease-duration; 0s: two thirds of it")
@@ -97,6 +98,7 @@ func (f *flags) check() error {
 	if f.gossip.SuspicionMult < 1 || f.gossip.SuspicionMult > 20 {
 		refuse("--gossip-suspicion-mult=%d is out of range: 1 to 20", f.gossip.SuspicionMult)
 	}
+	within("gossip-grace", f.gossip.Grace, 100*time.Millisecond, time.Minute)
 	within("lease-duration", f.leaseDuration, 2*time.Second, 10*time.Minute)
 	if f.leaseDuration%time.Second != 0 {
 		refuse("--lease-duration=%s is not a whole number of seconds, and a Lease cannot hold anything else", f.leaseDuration)

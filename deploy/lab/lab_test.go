@@ -40,7 +40,7 @@ func lab(dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func mustLab(t *testing.T, dir string, args ...string) string {
+func mustLab(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	out, err := lab(dir, args...).CombinedOutput()
 	if err != nil {
@@ -51,11 +51,11 @@ func mustLab(t *testing.T, dir string, args ...string) string {
 
 // newDir is a directory for a lab. It is not in memory, where no runtime could
 // put images.
-func newDir(t *testing.T) string {
+func newDir(t testing.TB) string {
 	t.Helper()
 	world.Require(t)
 	if missing := cluster.MissingPackages(); len(missing) > 0 {
-		t.Skipf("not installed: %v", missing)
+		t.Fatalf("not installed, make packages does it: %v", missing)
 	}
 	dir, err := os.MkdirTemp("/var/tmp", "lab-")
 	if err != nil {

@@ -20,6 +20,7 @@ type Lab interface {
 	Exec(name string, argv ...string) *exec.Cmd
 	Self(name string, args ...string) *exec.Cmd
 	NetworkFile(name string) string
+	AuditLog() string
 	MAC(node string) (net.HardwareAddr, error)
 	PowerOff(node string) error
 	PowerOn(node string) error

@@ -50,6 +50,8 @@ type run struct {
 	mark   time.Time
 	begun  time.Time
 
+	audited int64 // how much was in the audit log at the beginning
+
 	history *witness.History
 	heard   *witness.Heard
 	wire    *witness.Wire
@@ -71,7 +73,7 @@ func Run(ctx context.Context, lab Lab, s *Script, out io.Writer) Result {
 	begun := time.Now()
 	r, err := prepare(ctx, lab, s, out)
 	if err == nil {
-		res.Failures = r.lines(ctx)
+		res.Failures = append(r.lines(ctx), r.unwell()...)
 		res.Notes = r.notes
 		res.Probes, res.Lost, res.Silence = r.sum()
 		if len(res.Failures) > 0 {
@@ -95,6 +97,7 @@ func prepare(ctx context.Context, lab Lab, s *Script, out io.Writer) (*run, erro
 		return nil, err
 	}
 	r := &run{script: s, lab: lab, api: client, out: out, vars: map[string]string{}, begun: time.Now(), mark: time.Now(),
+		audited: auditEnd(lab.AuditLog()),
 		history: &witness.History{}, heard: &witness.Heard{}, probes: map[string]*probing{}}
 	if r.dir, err = os.MkdirTemp("", "scenario-"); err != nil {
 		return nil, err

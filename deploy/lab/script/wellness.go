@@ -1,0 +1,85 @@
+package script
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What is claimed of holdfast in every scenario, whatever it is about: that the API
+// server denied it nothing, and that no copy logged an error.
+
+// auditEnd is how much is in the audit log.
+func auditEnd(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// denied returns the requests in the audit log, from an offset on, that were forbidden.
+func denied(path string, from int64) (all []string, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // nothing has been asked yet
+	} else if err != nil {
+		return nil, fmt.Errorf("reading the audit log: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("reading the audit log: %w", err)
+	}
+	lines := bufio.NewReader(f)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return all, nil // a line that is not whole is still being written
+		} else if err != nil {
+			return nil, fmt.Errorf("reading the audit log: %w", err)
+		}
+		var e struct {
+			Verb, RequestURI string
+			ResponseStatus   struct{ Code int }
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, fmt.Errorf("reading the audit log: %w", err)
+		}
+		path, _, _ := strings.Cut(e.RequestURI, "?")
+		if what := e.Verb + " " + path; e.ResponseStatus.Code == 403 && !slices.Contains(all, what) {
+			all = append(all, what)
+		}
+	}
+}
+
+// unwell says what is wrong with holdfast itself.
+func (r *run) unwell() (failures []string) {
+	if !r.lab.Options().Holdfast {
+		return nil
+	}
+	all, err := denied(r.lab.AuditLog(), r.audited)
+	if err != nil {
+		failures = append(failures, err.Error())
+	}
+	for _, what := range all {
+		failures = append(failures, "the API server denied holdfast: "+what)
+	}
+	logs := r.lab.Kubectl("logs", "-n", namespace, "-l", "app.kubernetes.io/name=holdfast", "--prefix", "--tail=-1", "--since-time="+r.begun.Format(time.RFC3339))
+	out, err := logs.Output()
+	if err != nil {
+		return append(failures, fmt.Sprintf("reading holdfast's logs: %v", err))
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, " level=ERROR ") {
+			failures = append(failures, "holdfast logged an error: "+strings.TrimSpace(line))
+		}
+	}
+	return failures
+}
