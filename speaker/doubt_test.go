@@ -6,11 +6,18 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"holdfast.dev/holdfast/deploy/world"
 )
+
+// Tests run in a world of their own, where no address but the loopback's is a
+// machine's.
+func TestMain(m *testing.M) { world.Main(m.Run) }
 
 // A process that hangs accepts nothing, and one that is gone refuses: the kernel
 // answers for both. Nothing answers for an address that is no machine's.
 func TestDoubtAsksTheKernel(t *testing.T) {
+	world.Require(t)
 	hangs, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +31,7 @@ func TestDoubtAsksTheKernel(t *testing.T) {
 	for name, c := range map[string]struct {
 		addr string
 		want bool
-	}{"hangs": {hangs.Addr().String(), true}, "is gone": {ends.Addr().String(), true}, "no machine": {"240.0.0.1:7946", false}} {
+	}{"hangs": {hangs.Addr().String(), true}, "is gone": {ends.Addr().String(), true}, "no machine": {"192.0.2.1:7946", false}} {
 		if got := kernelAnswers(t.Context(), netip.MustParseAddrPort(c.addr)); got != c.want {
 			t.Errorf("%s: the kernel answers: %v", name, got)
 		}
@@ -34,12 +41,13 @@ func TestDoubtAsksTheKernel(t *testing.T) {
 // While the kernel answers there is grace, without it none, and a node that is
 // seen again is not given up.
 func TestDoubtEnds(t *testing.T) {
+	world.Require(t)
 	ends, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ends.Close()
-	alive, dead := netip.MustParseAddrPort(ends.Addr().String()), netip.MustParseAddrPort("240.0.0.1:7946")
+	alive, dead := netip.MustParseAddrPort(ends.Addr().String()), netip.MustParseAddrPort("192.0.2.1:7946")
 
 	const grace = 300 * time.Millisecond
 	began := time.Now()
