@@ -51,8 +51,10 @@
 //     never matter.
 //  3. Who moves holds the new address, first in the list, and the old one for the
 //     overlap, then the new one only. A clash of ports is the exception: it ends
-//     at once, and the seat is kept through the settle time.
-//  4. An edit that is undone within the settle time moves nobody.
+//     at once, and the seat is kept through the settle time. Who loses an address
+//     and is still in the overlap of another goes back to that.
+//  4. An edit that is undone within the settle time moves nobody. (A pool that
+//     takes in an address is its pool from then on.)
 //  5. A request that cannot be met costs nothing that is held.
 //  6. Of two residents that claim one port, the one that had it stays.
 //  7. Of residents that disagree about the key, the largest party stays; a tie goes

@@ -18,16 +18,31 @@ func (s *Snapshot) PoolError(name string) error {
 	return nil
 }
 
+// PoolWarning says what a pool in use asks for that is not there.
+func (s *Snapshot) PoolWarning(name string) error {
+	p := s.poolNamed(name)
+	if p == nil || p.err != nil || p.Allocation == nil || len(s.namespaces) == 0 {
+		return nil
+	}
+	for _, n := range s.namespaces {
+		if p.Allocation.selects(n.Name, n.Labels) {
+			return nil
+		}
+	}
+	return errors.New("spec.serviceAllocation: namespaces and namespaceSelectors match no namespace, so no Service gets an address from it")
+}
+
 // Use counts the addresses of a pool, each at most math.MaxInt64.
 type Use struct {
 	Assigned4, Assigned6   int64
 	Available4, Available6 int64
 }
 
-// Uses counts for every pool what Services hold of it, as published and planned,
-// and what is left.
+// Uses counts for every pool what is assigned of it, as published and planned, and
+// what is left. Where a seat is kept, an address is assigned, too.
 func (s *Snapshot) Uses() map[string]Use {
 	uses := make(map[string]Use, len(s.pools))
+	extra := map[string]int64{} // addresses that are only given to who names them
 	for a := range s.groups {
 		if p := s.poolOf(a); p != nil {
 			u := uses[p.Name]
@@ -37,11 +52,14 @@ func (s *Snapshot) Uses() map[string]Use {
 				u.Assigned6++
 			}
 			uses[p.Name] = u
+			if p.AvoidBuggyIPs && buggy(a) {
+				extra[p.Name]++
+			}
 		}
 	}
 	for _, p := range s.pools {
 		u := uses[p.Name]
-		u.Available4 = left(p.capacity(IPv4), u.Assigned4)
+		u.Available4 = left(p.capacity(IPv4), u.Assigned4-extra[p.Name])
 		u.Available6 = left(p.capacity(IPv6), u.Assigned6)
 		uses[p.Name] = u
 	}
@@ -52,7 +70,7 @@ func left(capacity, used int64) int64 {
 	if capacity == math.MaxInt64 {
 		return capacity
 	}
-	return max(0, capacity-used) // a buggy address asked for by name is used and not counted
+	return capacity - used
 }
 
 // AdvertisementError says what an advertisement asks for that is not there. The

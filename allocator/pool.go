@@ -166,9 +166,14 @@ func (p *pool) accepts(s *Service, namespaceLabels map[string]string) bool {
 	if a == nil {
 		return true
 	}
-	everywhere := len(a.Namespaces) == 0 && len(a.NamespaceSelectors) == 0
-	return (everywhere || slices.Contains(a.Namespaces, s.Name.Namespace) || anyMatches(a.NamespaceSelectors, namespaceLabels)) &&
+	return a.selects(s.Name.Namespace, namespaceLabels) &&
 		(len(a.ServiceSelectors) == 0 || anyMatches(a.ServiceSelectors, s.Labels))
+}
+
+// selects tells whether Services of the namespace may be served.
+func (a *Allocation) selects(namespace string, labels map[string]string) bool {
+	return len(a.Namespaces)+len(a.NamespaceSelectors) == 0 ||
+		slices.Contains(a.Namespaces, namespace) || anyMatches(a.NamespaceSelectors, labels)
 }
 
 // capacity counts the addresses of one family that the pool could hand out, at

@@ -3,6 +3,7 @@ package allocator_test
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -126,6 +127,36 @@ func TestAlwaysComesToRestWithAllThatFitServed(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		if w, err := comesToRest(allocation().Draw(t, "history"), rightPlanner); err != nil {
 			fail(t, w, err)
+		}
+	})
+}
+
+// Invariant 6: whoever's ports are edited, nobody else leaves, also when a new
+// leader finds the edit done.
+func TestNeverTheOneThatWasThereLeaves(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, err := comesToRest(allocation().Draw(t, "history"), rightPlanner)
+		if err != nil {
+			fail(t, w, err)
+		}
+		name := pick(t, "service", serviceNames...)
+		v, ok := w.services[name]
+		if !ok {
+			return
+		}
+		v.Ports = rapid.SliceOfNDistinct(rapid.SampledFrom(allPorts), 1, 4, rapid.ID[Port]).Draw(t, "ports")
+		w.note("edit %s: %v", name, v.Ports)
+		w.change(PutService{v})
+		if rapid.Bool().Draw(t, "new leader") {
+			w.newLeader()
+		}
+		w.plan()
+		for _, d := range w.pending() {
+			for _, a := range w.services[d.Service].Holds {
+				if d.Service != name && !slices.Contains(d.Holds, a) {
+					fail(t, w, fmt.Errorf("%s would leave %s", d.Service, a))
+				}
+			}
 		}
 	})
 }

@@ -157,6 +157,9 @@ func (s *script) state() string {
 		if err := s.snapshot.PoolError(p.Name); err != nil {
 			fmt.Fprintf(&b, "pool %s: %v\n", p.Name, err)
 		}
+		if err := s.snapshot.PoolWarning(p.Name); err != nil {
+			fmt.Fprintf(&b, "pool %s (in use): %v\n", p.Name, err)
+		}
 	}
 	for _, ad := range values(s.ads) {
 		if err := s.snapshot.AdvertisementError(ad.Name); err != nil {

@@ -28,8 +28,8 @@ func (t *tenure) configs(l *round, changes changes, decided bool, now time.Time)
 	for _, o := range pools {
 		to := target{"ipaddresspools", name{Namespace: t.c.Namespace, Name: o.name}}
 		present[to] = true
-		err := l.snapshot.PoolError(o.name)
-		t.writeConfig(poolPatch(o, uses[o.name], err, now), to, 1, o.status.Conditions, acceptedCondition(&o.object, err, nil))
+		err, warning := l.snapshot.PoolError(o.name), l.snapshot.PoolWarning(o.name)
+		t.writeConfig(poolPatch(o, uses[o.name], err, warning, now), to, 1, o.status.Conditions, acceptedCondition(&o.object, err, warning))
 	}
 	for _, o := range ads {
 		to := target{"l2advertisements", name{Namespace: t.c.Namespace, Name: o.name}}

@@ -46,6 +46,7 @@ func (b *belief) nodeDiffers(n name, _, now *allocator.Node) {
 }
 
 func (b *belief) namespaceDiffers(n name, _, now *allocator.Namespace) {
+	b.changes.configs = true
 	if now == nil {
 		b.changes.add(changed{"namespace", n}, allocator.DropNamespace{Name: n.Name})
 		return

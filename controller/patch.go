@@ -109,9 +109,9 @@ func recordText(r allocator.Record) (string, bool) {
 }
 
 // poolPatch is the difference between a pool's published status and what is so.
-func poolPatch(o *pool, use allocator.Use, err error, now time.Time) (p patch) {
+func poolPatch(o *pool, use allocator.Use, err, warning error, now time.Time) (p patch) {
 	p.Metadata.Version = o.version
-	conditions, differs := withCondition(o.status.Conditions, acceptedCondition(&o.object, err, nil), now)
+	conditions, differs := withCondition(o.status.Conditions, acceptedCondition(&o.object, err, warning), now)
 	if differs {
 		p.set("conditions", conditions)
 	}
