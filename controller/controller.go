@@ -101,13 +101,28 @@ func (c *Controller) Stats() Stats {
 // Assigned says, by an Event on each of the Services, that this node now answers
 // for their address.
 func (c *Controller) Assigned(addr netip.Addr, services []allocator.ServiceName) {
+	c.tell(services, saying{
+		reason: eventNode, text: fmt.Sprintf("announcing from node %q with protocol \"layer2\": %s", c.Node, addr),
+	})
+}
+
+// Stranded says likewise that this node is to answer for an address and has none
+// of the interfaces; without any named, none that is up.
+func (c *Controller) Stranded(addr netip.Addr, services []allocator.ServiceName, interfaces []string) {
+	text := fmt.Sprintf("node %q cannot announce %s: it has no interface that is up", c.Node, addr)
+	if len(interfaces) > 0 {
+		text = fmt.Sprintf("node %q cannot announce %s: it has no interface %s that is up, and the advertisements name no other; "+
+			"correct spec.interfaces of the L2Advertisement, or keep the node out by spec.nodeSelectors", c.Node, addr, strings.Join(interfaces, " or "))
+	}
+	c.tell(services, saying{warning: true, reason: eventUnserved, text: text})
+}
+
+func (c *Controller) tell(services []allocator.ServiceName, what saying) {
 	c.belief.mu.Lock()
 	defer c.belief.mu.Unlock()
 	for _, n := range services {
 		if s, ok := c.belief.services.items[n]; ok {
-			c.events.say(event{of: n, uid: s.fact.uid, what: saying{
-				reason: eventNode, text: fmt.Sprintf("announcing from node %q with protocol \"layer2\": %s", c.Node, addr),
-			}})
+			c.events.say(event{of: n, uid: s.fact.uid, what: what})
 		}
 	}
 }

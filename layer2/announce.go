@@ -151,7 +151,7 @@ func (r *runner) send(b *burst) error {
 		}
 		if err := b.port.wire.Send(f); err != nil {
 			r.a.count.sendErrors.Add(1)
-			r.a.log.Debug("announcing", "address", b.addr, "interface", b.port.link.name, "error", err)
+			r.a.log.Debug("announcing", "address", b.addr, "interface", b.port.link.name, "err", err)
 			return err
 		}
 		r.a.count.gratuitous.add(b.addr.Is6())

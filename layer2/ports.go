@@ -98,7 +98,7 @@ func (r *runner) open(t *table, l link) *port {
 	w, err := r.a.system.Open(l, func(w wire, frame []byte) { r.a.receive(p, w, frame) })
 	if err != nil {
 		if r.trouble[l.index] != err.Error() {
-			r.a.log.Warn("opening interface", "interface", l.name, "error", err)
+			r.a.log.Warn("opening interface", "interface", l.name, "err", err)
 		}
 		r.trouble[l.index] = err.Error()
 		return nil
@@ -116,7 +116,7 @@ func (r *runner) close(p *port) {
 		s.burst = nil
 	}
 	if err := p.wire.Close(); err != nil {
-		r.a.log.Warn("closing interface", "interface", p.link.name, "error", err)
+		r.a.log.Warn("closing interface", "interface", p.link.name, "err", err)
 	}
 	r.a.log.Info("left interface", "interface", p.link.name)
 }
@@ -220,7 +220,7 @@ func (r *runner) leave(p *port, addr netip.Addr) {
 	if p.missing[g] {
 		delete(p.missing, g)
 	} else if err := p.wire.Leave(g); err != nil {
-		r.a.log.Warn("leaving group", "interface", p.link.name, "group", g, "error", err)
+		r.a.log.Warn("leaving group", "interface", p.link.name, "group", g, "err", err)
 	}
 }
 
@@ -231,7 +231,7 @@ func (r *runner) listen(p *port) {
 		return
 	}
 	if err := p.wire.ListenNDP(want); err != nil {
-		r.a.log.Warn("listening to NDP", "interface", p.link.name, "error", err)
+		r.a.log.Warn("listening to NDP", "interface", p.link.name, "err", err)
 		return
 	}
 	p.ndp = want
@@ -250,5 +250,5 @@ func (r *runner) join(p *port) {
 	if failed == nil {
 		return
 	}
-	r.a.log.Warn("joining groups", "interface", p.link.name, "missing", len(p.missing), "error", failed)
+	r.a.log.Warn("joining groups", "interface", p.link.name, "missing", len(p.missing), "err", failed)
 }

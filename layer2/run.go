@@ -88,7 +88,7 @@ func (r *runner) loop(ctx context.Context) {
 			}
 		case <-rewatch.C:
 			if err := r.watch(); err != nil {
-				r.a.log.Warn("subscribing to interfaces", "error", err)
+				r.a.log.Warn("subscribing to interfaces", "err", err)
 				rewatch.Reset(retry)
 			}
 			r.resync()
@@ -121,7 +121,7 @@ func (r *runner) unwatch() {
 // corrected, what failed is tried again.
 func (r *runner) resync() {
 	if err := r.relist(); err != nil {
-		r.a.log.Warn("listing interfaces", "error", err)
+		r.a.log.Warn("listing interfaces", "err", err)
 		return
 	}
 	r.reconcile()

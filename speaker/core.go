@@ -179,25 +179,39 @@ func (c *core) announced(now time.Time, addr netip.Addr) {
 	}
 }
 
+// unreached is after which time it is told that a node which is to announce an
+// address has found no interface for it.
+const unreached = time.Second
+
 // reach takes in which of the addresses are on some interface now. A node that
 // can not announce an address, or has twice been found without the interface for
 // it, does not claim it, and the next in the rank takes it.
 func (c *core) reach(now time.Time, on map[netip.Addr]bool) {
 	for addr, s := range c.held {
+		h := s.held
 		switch {
-		case on[addr] && !s.held.announced:
+		case on[addr] && !h.announced:
 			c.announced(now, addr)
-		case on[addr] || !s.held.announced:
-			s.held.stranded = false
-		case !s.held.stranded:
-			s.held.stranded = true
+		case on[addr]:
+			h.stranded = false
+		case !h.announced:
+			if !h.stranded && now.Sub(h.since) >= unreached {
+				h.stranded = true
+				c.strand(s)
+			}
+		case !h.stranded:
+			h.stranded = true
 		default:
-			s.held.announced, s.held.stranded = false, false
+			h.announced = false
 			c.ledger.withdraw(addr)
-			c.note(s, note{kind: Stranded})
+			c.strand(s)
 			c.dirty[addr] = true
 		}
 	}
+}
+
+func (c *core) strand(s *seat) {
+	c.note(s, note{kind: Stranded, services: s.Services, interfaces: s.entry(c.node).Interfaces})
 }
 
 // heard takes in that another station announced an address.

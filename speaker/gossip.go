@@ -153,7 +153,7 @@ func (g *gossip) begin() {
 	if err != nil {
 		if !g.told {
 			g.told = true
-			g.speaker.log.Error("gossip can not start; this node works alone and tries again", "address", addrs[0], "port", g.config.Port, "error", err)
+			g.speaker.log.Error("gossip can not start; this node works alone and tries again", "address", addrs[0], "port", g.config.Port, "err", err)
 		}
 		return
 	}
@@ -185,7 +185,7 @@ func (g *gossip) end() {
 	g.mu.Unlock()
 	if list != nil {
 		if err := list.Shutdown(); err != nil {
-			g.speaker.log.Debug("ending gossip", "error", err)
+			g.speaker.log.Debug("ending gossip", "err", err)
 		}
 	}
 }
@@ -200,7 +200,7 @@ func (g *gossip) leave() {
 		return
 	}
 	if err := list.Leave(leaveTimeout); err != nil {
-		g.speaker.log.Debug("leaving gossip", "error", err)
+		g.speaker.log.Debug("leaving gossip", "err", err)
 	}
 }
 
@@ -226,7 +226,7 @@ func (g *gossip) visit(list *memberlist.Memberlist, name string, addrs []netip.A
 		if err == nil {
 			break
 		}
-		g.speaker.log.Debug("joining", "peer", name, "address", addr, "error", err)
+		g.speaker.log.Debug("joining", "peer", name, "address", addr, "err", err)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

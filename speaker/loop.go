@@ -121,7 +121,10 @@ func (s *Speaker) say(n note) {
 	case Released:
 		s.log.Info("released", "address", n.addr)
 	case Stranded:
-		s.log.Warn("no interface is left to announce an address on", "address", n.addr)
+		s.log.Warn("no interface to announce an address on", "address", n.addr, "interfaces", n.interfaces)
+		if s.stranded != nil {
+			s.stranded(n.addr, n.services, n.interfaces)
+		}
 	case Contested:
 		s.log.Warn("another station announces an address", "address", n.addr, "interface", n.iface, "mac", n.mac)
 	}
@@ -151,7 +154,7 @@ func (s *Speaker) receive(b []byte) {
 	m, err := parseMessage(b, time.Now())
 	if err != nil {
 		s.tally.malformed.Add(1)
-		s.log.Debug("reading gossip", "error", err)
+		s.log.Debug("reading gossip", "err", err)
 		return
 	}
 	if m.kind == kindAsk {

@@ -30,7 +30,7 @@ const (
 	Yielded   Change = "yielded"   // another node answers
 	Released  Change = "released"  // nobody may answer any more
 	Joined    Change = "joined"    // a Service joined an address that this node answers for
-	Stranded  Change = "stranded"  // no interface is left to answer on
+	Stranded  Change = "stranded"  // no interface is there to answer on
 	Contested Change = "contested" // another station announced the address
 )
 
@@ -45,4 +45,6 @@ type note struct {
 	services []allocator.ServiceName // that the address serves
 	iface    string                  // where the other station was heard
 	mac      string
+
+	interfaces []string // where it was to be announced; empty: everywhere
 }

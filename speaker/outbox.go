@@ -98,7 +98,7 @@ func (g *gossip) deliver(p parcel) {
 
 func (g *gossip) lost(node string, err error) {
 	g.speaker.tally.unsent.Add(1)
-	g.speaker.log.Debug("sending gossip", "peer", node, "error", err)
+	g.speaker.log.Debug("sending gossip", "peer", node, "err", err)
 }
 
 // stream sends over TCP, in its own goroutine.

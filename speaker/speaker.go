@@ -83,6 +83,10 @@ type Config struct {
 	// with the Services on it, and when Services join one that it answers for.
 	// It must not block.
 	Assigned func(addr netip.Addr, services []allocator.ServiceName)
+	// Stranded, if set, is told when this node is to answer for an address and
+	// has no interface for it that is up: none of those that the advertisements
+	// name, or none at all if that list is empty. It must not block.
+	Stranded func(addr netip.Addr, services []allocator.ServiceName, interfaces []string)
 	// Wire, if set, replaces layer2.New. The announcements that layer2 would
 	// report must be reported through the given Config.
 	Wire func(layer2.Config) Wire
@@ -102,6 +106,7 @@ type Speaker struct {
 	node     string
 	log      *slog.Logger
 	assigned func(netip.Addr, []allocator.ServiceName)
+	stranded func(netip.Addr, []allocator.ServiceName, []string)
 	wire     Wire
 	gossip   *gossip
 	health   *health
@@ -123,7 +128,7 @@ func New(c Config) *Speaker {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Speaker{
-		node: c.Node, log: c.Log, assigned: c.Assigned,
+		node: c.Node, log: c.Log, assigned: c.Assigned, stranded: c.Stranded,
 		core:   newCore(c.Node, uint64(time.Now().UnixNano()), c.Times),
 		wakeup: make(chan struct{}, 1), done: make(chan struct{}),
 	}

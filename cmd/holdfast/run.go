@@ -72,6 +72,9 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 	h.speaker = speaker.New(speaker.Config{
 		Node: f.node, Log: log, Exclude: exclude, Times: f.times, Gossip: f.gossip,
 		Assigned: func(addr netip.Addr, services []allocator.ServiceName) { h.controller.Assigned(addr, services) },
+		Stranded: func(addr netip.Addr, services []allocator.ServiceName, interfaces []string) {
+			h.controller.Stranded(addr, services, interfaces)
+		},
 	})
 	h.controller, err = controller.New(controller.Config{
 		REST: api, Node: f.node, Namespace: f.namespace,
