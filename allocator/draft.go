@@ -322,13 +322,9 @@ func (d *draft) wakeAt(t time.Time) {
 }
 
 // deadline tells when a matter that began at since is over, and whether it is.
-// A beginning in the future (another leader's clock) counts as now.
 func (d *draft) deadline(since time.Time, wait time.Duration) (until time.Time, over bool) {
 	if wait == Never {
 		return time.Time{}, false
-	}
-	if since.After(d.now) {
-		since = d.now
 	}
 	until = since.Add(wait)
 	return until, !d.now.Before(until)

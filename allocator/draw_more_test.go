@@ -114,7 +114,11 @@ func drawWork(t *rapid.T) step {
 	seed := rapid.Uint64().Draw(t, "order")
 	switch rapid.IntRange(0, 9).Draw(t, "work") {
 	case 0:
-		return step{"a new leader", (*world).newLeader}
+		back := pick(t, "back", 0, 0, 10*time.Second)
+		return step{fmt.Sprint("a new leader, whose clock is behind by ", back), func(w *world) {
+			w.now = w.now.Add(-back)
+			w.newLeader()
+		}}
 	case 1, 2:
 		wait := pick(t, "wait", time.Millisecond, 5*time.Second, 29*time.Second, 30*time.Second, time.Minute)
 		return step{fmt.Sprint("wait ", wait), func(w *world) { w.now = w.now.Add(wait) }}
@@ -164,7 +168,8 @@ func drawRace(t *rapid.T, edit func(*rapid.T) step) step {
 func crowd() (steps []step) {
 	add := func(what string, c Change) { steps = append(steps, change(what, c)) }
 	add("pool", PutPool{Pool{Name: "p0", Created: noon, Addresses: []string{"10.0.0.250-10.0.0.252", "fd00::0-fd00::1"}, AutoAssign: true}})
-	add("advertisement", PutAdvertisement{Advertisement{Name: "a0"}})
+	add("advertisement", PutAdvertisement{Advertisement{Name: "a0", Pools: []string{"p0"}}})
+	add("advertisement", PutAdvertisement{Advertisement{Name: "a1", PoolSelectors: []Selector{{{Key: "zone", Operator: In, Values: []string{"b"}}}}, Interfaces: []string{"eth1"}}})
 	for i, port := range allPorts {
 		n := serviceNames[i]
 		add("node", PutNode{Node{Name: nodeNames[i], Labels: map[string]string{"rack": "x"}, Excluded: i == 3}})
@@ -182,7 +187,7 @@ func drawHistory(steps int, edits ...func(*rapid.T) step) *rapid.Generator[histo
 	return rapid.Custom(func(t *rapid.T) history {
 		h := history{settings: Settings{
 			Settle:  pick(t, "settle", 30*time.Second, 30*time.Second, 30*time.Second, 0, Never),
-			Overlap: pick(t, "overlap", 30*time.Second, 30*time.Second, 10*time.Second, 45*time.Second),
+			Overlap: pick(t, "overlap", 30*time.Second, 30*time.Second, 10*time.Second, 45*time.Second, 0),
 		}}
 		if rapid.Bool().Draw(t, "crowd") {
 			h.steps = crowd()

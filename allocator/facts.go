@@ -101,9 +101,9 @@ type Service struct {
 // JSON, in the same write as the status), so that the next one carries on where
 // it stopped. Times are UTC, in whole milliseconds.
 type Record struct {
-	// Ports the Service had when it was last found free of clashes: whoever has
-	// a port that is not in its record brought the clash. Only for a Service
-	// that shares or could share (it has a sharing key).
+	// Ports the Service had when it was last decided about: whoever has a port
+	// that is not in its record brought the clash. Only for a Service that shares
+	// or could share (it has a sharing key).
 	Ports []Port `json:"ports,omitempty"`
 	// Pools tell for each address that is held, or where a seat is kept, the pool it
 	// came from, so that one whose pool object is gone or broken keeps its

@@ -104,21 +104,16 @@ func (d *draft) mark(out *Decision) {
 	}
 }
 
-// ports is what the record is to say: the ports that v has, where it may share;
-// those that it had, while it is the one that brought a clash.
+// ports is what the record is to say: the ports that v has, where it shares, or
+// could, or waits to return. While the record has not been written, it tells who
+// brought a clash; once it has, v has left.
 func (d *draft) ports() []Port {
 	v := d.v
 	shared := v.request.share != "" || len(d.record.Kept) > 0
 	for _, a := range v.Holds {
 		shared = shared || len(d.peers(v, a, true)) > 0
-		if d.brought(v, a).code != "" {
-			return v.Record.Ports
-		}
 	}
-	switch {
-	case len(d.record.Kept) > 0:
-		return v.Record.Ports
-	case !shared:
+	if !shared {
 		return nil
 	}
 	ports := slices.Clone(v.Ports)

@@ -198,7 +198,7 @@ func (p patience) watch(j *judge) error {
 			switch key := seen(v, a); {
 			case !j.lost(v, a) && !j.outvoted(v, a) && !said:
 				delete(p, key)
-			case p[key].IsZero():
+			case p[key].IsZero() || j.now.Before(p[key]):
 				p[key] = j.now
 			}
 		}

@@ -179,8 +179,10 @@ func (j *judge) drops(v Service, a netip.Addr, d Decision) error {
 	case leaving && j.over(t.Since, j.settings.Overlap) && (followed || t.Code == PoolLost && j.lost(v, a)):
 		return nil
 	case j.lost(v, a) && j.settled(v, a) && ours && !stays:
+		before := *j
+		before.without = true // what a newcomer is given now, a holder could have had
 		for b := range j.owners {
-			if FamilyOf(b) == f && b != a && (j.automatic(v, j.owners[b]) || wishOf(v).addrs[f] == b) && j.available(v, b) {
+			if FamilyOf(b) == f && b != a && (j.automatic(v, j.owners[b]) || wishOf(v).addrs[f] == b) && before.available(v, b) {
 				return fmt.Errorf("%s is released, and %s could replace it", a, b)
 			}
 		}

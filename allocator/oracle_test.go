@@ -18,6 +18,7 @@ type judge struct {
 	*world
 	refused map[string]bool
 	owners  map[netip.Addr]string // accepted pool of each address
+	without bool                  // newcomers do not count
 }
 
 func (w *world) judge() *judge {
@@ -252,6 +253,9 @@ func apart(a, b Service) bool { return a.Local && b.Local && a.Selector != b.Sel
 func (j *judge) there(v Service, a netip.Addr, seats bool) (out []Service) {
 	for n, r := range j.services {
 		_, seat := timer(r.Record.Kept, a)
+		if j.without && len(r.Holds)+len(r.Record.Kept) == 0 {
+			continue
+		}
 		if n != v.Name && (holds(r, a) || slices.Contains(j.latest[n].Holds, a) || seats && seat) {
 			out = append(out, r)
 		}

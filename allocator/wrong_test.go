@@ -171,6 +171,50 @@ var restless = altered(func(w *world, d *Decision) {
 	}
 })
 
+// hurrier shortens what is under way.
+var hurrier = altered(func(w *world, d *Decision) {
+	for _, timers := range [][]Timer{d.Record.Settling, d.Record.Overlap, d.Record.Kept} {
+		for i := range timers {
+			if !timers[i].Since.Equal(w.now) {
+				timers[i].Since = timers[i].Since.Add(-time.Second)
+			}
+		}
+	}
+})
+
+// impatient ends an overlap as soon as the new address is published.
+var impatient = altered(func(w *world, d *Decision) {
+	v := w.services[d.Service]
+	d.Holds = slices.DeleteFunc(d.Holds, func(a netip.Addr) bool {
+		_, leaving := timer(v.Record.Overlap, a)
+		return leaving
+	})
+})
+
+// breakFirst takes a lost pool for a reason to skip the overlap.
+var breakFirst = altered(func(w *world, d *Decision) {
+	for _, r := range d.Steps {
+		if r.Code == Moved && r.Why == PoolLost {
+			d.Holds = slices.DeleteFunc(d.Holds, func(a netip.Addr) bool { return a == r.Addr })
+		}
+	}
+})
+
+// elsewhere answers a request that cannot be met with another address.
+var elsewhere = altered(func(w *world, d *Decision) {
+	v, j := w.services[d.Service], w.judge()
+	if len(v.Holds) != 1 || len(d.Holds) != 1 || j.wants(v, v.Holds[0]) || len(v.Families) != 1 {
+		return
+	}
+	for b, pool := range j.owners {
+		if FamilyOf(b) == v.Families[0] && j.accepts(pool, v) && len(j.there(v, b, true)) == 0 && !j.wants(v, b) && !holds(v, b) {
+			d.Record.Overlap = []Timer{{Addr: v.Holds[0], Code: OtherWanted, Since: w.now}}
+			d.Holds = []netip.Addr{b, v.Holds[0]}
+			return
+		}
+	}
+})
+
 // deaf decides about the Service that was edited and wakes nobody else.
 func deaf(w *world) Planned {
 	p := Plan(w.snapshot, w.now)
@@ -227,6 +271,10 @@ func TestAlwaysSeesAWrongPlanner(t *testing.T) {
 		{"nothing written down", forgetful, []string{"rest"}},
 		{"times written anew", restless, []string{"rest"}},
 		{"times written back", forger, []string{"Check", "oracle"}},
+		{"what is under way is shortened", hurrier, []string{"Check", "oracle"}},
+		{"the overlap is cut short", impatient, []string{"Check", "oracle"}},
+		{"no overlap for a lost pool", breakFirst, []string{"Check", "oracle"}},
+		{"another address than the one asked for", elsewhere, []string{"Check", "oracle"}},
 		{"nobody is given anything", miser, []string{"rest"}},
 		{"only who was edited is decided", deaf, []string{"rest", "scratch"}},
 	} {
