@@ -15,7 +15,6 @@ type need struct {
 	families []Family      // in the order of preference
 	all      bool          // every family or nothing; else as many as can be had, the first before all
 	beside   *pool         // take from this pool only (a second family); nil: from any
-	never    [2]netip.Addr // addresses that will not do: those being left
 	named    [2]netip.Addr // addresses that the user names; invalid: any
 }
 
@@ -58,7 +57,7 @@ func (s *Snapshot) choose(v *service, n need) (found [2]netip.Addr, why Reason) 
 	for _, wish := range wishes {
 		for _, onlyJoin := range []bool{true, false} {
 			for _, p := range pools {
-				if got, ok := s.pick(v, p, wish, n, onlyJoin); ok {
+				if got, ok := s.pick(v, p, wish, onlyJoin); ok {
 					for i, a := range got {
 						if a.IsValid() {
 							found[i] = a
@@ -148,9 +147,9 @@ func (s *Snapshot) mayHave(v *service, a netip.Addr) Reason {
 
 // pick takes an address of every wished family from one pool: one held under v's
 // sharing key that admits it, or, unless onlyJoin, the lowest free one.
-func (s *Snapshot) pick(v *service, p *pool, wish []Family, n need, onlyJoin bool) (got [2]netip.Addr, ok bool) {
+func (s *Snapshot) pick(v *service, p *pool, wish []Family, onlyJoin bool) (got [2]netip.Addr, ok bool) {
 	for _, f := range wish {
-		a, ok := s.join(v, p, f, n.never[slot(f)])
+		a, ok := s.join(v, p, f)
 		if !ok && !onlyJoin {
 			a, ok = p.lowestFree(f, func(a netip.Addr) bool { return s.groups[a] != nil })
 		}
@@ -163,9 +162,9 @@ func (s *Snapshot) pick(v *service, p *pool, wish []Family, n need, onlyJoin boo
 }
 
 // join finds the lowest address of the pool that is held under v's key and admits v.
-func (s *Snapshot) join(v *service, p *pool, f Family, never netip.Addr) (best netip.Addr, ok bool) {
+func (s *Snapshot) join(v *service, p *pool, f Family) (best netip.Addr, ok bool) {
 	for a := range s.shares[v.request.share] {
-		if FamilyOf(a) != f || a == never || best.IsValid() && best.Less(a) || s.poolOf(a) != p {
+		if FamilyOf(a) != f || best.IsValid() && best.Less(a) || s.poolOf(a) != p {
 			continue
 		}
 		if may, _ := s.admits(v, a, false); may {

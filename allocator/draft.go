@@ -217,10 +217,10 @@ func (d *draft) stay(i int, a netip.Addr) bool {
 }
 
 // elsewhere finds another address of family i than a, if it can from the pool
-// that serves the other family.
+// that serves the other family. What v must leave is never to be had: no pool
+// gives it to v, or others there do not admit v.
 func (d *draft) elsewhere(i int, a netip.Addr) (netip.Addr, Reason) {
 	n := need{families: []Family{FamilyOf(a)}, all: true, named: d.v.request.addrs}
-	n.never[i] = a
 	if other := d.target[1-i]; other.IsValid() {
 		n.beside = d.poolOf(other)
 		if found, why := d.choose(d.v, n); n.beside != nil && why.Code == "" {
