@@ -2,6 +2,8 @@ package probe
 
 import (
 	"bytes"
+	"fmt"
+	"hash/fnv"
 	"strconv"
 	"time"
 
@@ -32,10 +34,13 @@ func newFresh(l *lane) *fresh {
 		f.kind = unix.SOCK_DGRAM
 	}
 	f.family, f.to = sockaddr(l.target)
-	// The wall clock places the beginning, so that the next run goes on about where
-	// this one ends, and targets are spread, so that they do not meet.
-	ran := uint64(float64(time.Now().UnixMilli()) * l.loop.cfg.Rate / 1000)
-	f.port = uint32((ran + uint64(l.index*ports/len(l.loop.cfg.Targets))) % ports)
+	// The wall clock and the target place the beginning, so that the next run to the
+	// same target goes on beyond where this one ends, whatever its rate and whichever
+	// other targets there are: flows that were lost live on in a conntrack for a while.
+	place := fnv.New32a()
+	fmt.Fprint(place, l.target)
+	ran := float64(time.Now().UnixMilli()) * max(l.loop.cfg.Rate, DefaultRate) / 1000
+	f.port = uint32((uint64(ran) + uint64(place.Sum32())) % ports)
 	return f
 }
 
