@@ -73,7 +73,7 @@ func Run(ctx context.Context, lab Lab, s *Script, out io.Writer) Result {
 	begun := time.Now()
 	r, err := prepare(ctx, lab, s, out)
 	if err == nil {
-		res.Failures = append(r.lines(ctx), r.unwell()...)
+		res.Failures = append(r.lines(ctx), r.unwell(ctx)...)
 		res.Notes = r.notes
 		res.Probes, res.Lost, res.Silence = r.sum()
 		if len(res.Failures) > 0 {

@@ -2,12 +2,14 @@ package script
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +62,7 @@ func denied(path string, from int64) (all []string, err error) {
 }
 
 // unwell says what is wrong with holdfast itself.
-func (r *run) unwell() (failures []string) {
+func (r *run) unwell(ctx context.Context) (failures []string) {
 	if !r.lab.Options().Holdfast {
 		return nil
 	}
@@ -71,10 +73,17 @@ func (r *run) unwell() (failures []string) {
 	for _, what := range all {
 		failures = append(failures, "the API server denied holdfast: "+what)
 	}
-	logs := r.lab.Kubectl("logs", "-n", namespace, "-l", "app.kubernetes.io/name=holdfast", "--prefix", "--tail=-1", "--since-time="+r.begun.Format(time.RFC3339))
-	out, err := logs.Output()
+	// A node that has just come back does not serve its logs at once.
+	var out []byte
+	err = until(ctx, 20*time.Second, func() (err error) {
+		out, err = r.lab.Kubectl("logs", "-n", namespace, "-l", "app.kubernetes.io/name=holdfast", "--prefix", "--tail=-1", "--since-time="+r.begun.Format(time.RFC3339)).Output()
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			return fmt.Errorf("reading holdfast's logs: %w: %s", err, exit.Stderr)
+		}
+		return err
+	})
 	if err != nil {
-		return append(failures, fmt.Sprintf("reading holdfast's logs: %v", err))
+		return append(failures, err.Error())
 	}
 	for line := range strings.Lines(string(out)) {
 		if strings.Contains(line, " level=ERROR ") {
