@@ -41,6 +41,7 @@ a flag or the environment is wrong.`,
 			if err != nil {
 				return usage(fmt.Errorf("finding the API server: %w (holdfast runs as a pod of the cluster that it serves)", err))
 			}
+			config.UserAgent = "holdfast/" + version
 			return run(c.Context(), f, config, newLog(f, c.ErrOrStderr()))
 		},
 	}

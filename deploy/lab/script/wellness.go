@@ -27,6 +27,10 @@ func auditEnd(path string) int64 {
 	return info.Size()
 }
 
+// unread is what an API server says that has just started and has not read its roles
+// yet: it denies everything to everybody.
+const unread = `"holdfast" not found`
+
 // denied returns the requests in the audit log, from an offset on, that were forbidden.
 func denied(path string, from int64) (all []string, err error) {
 	f, err := os.Open(path)
@@ -49,13 +53,19 @@ func denied(path string, from int64) (all []string, err error) {
 		}
 		var e struct {
 			Verb, RequestURI string
-			ResponseStatus   struct{ Code int }
+			ResponseStatus   struct {
+				Code    int
+				Message string
+			}
 		}
 		if err := json.Unmarshal(line, &e); err != nil {
 			return nil, fmt.Errorf("reading the audit log: %w", err)
 		}
+		if e.ResponseStatus.Code != 403 || strings.Contains(e.ResponseStatus.Message, unread) {
+			continue
+		}
 		path, _, _ := strings.Cut(e.RequestURI, "?")
-		if what := e.Verb + " " + path; e.ResponseStatus.Code == 403 && !slices.Contains(all, what) {
+		if what := e.Verb + " " + path; !slices.Contains(all, what) {
 			all = append(all, what)
 		}
 	}

@@ -20,6 +20,7 @@ func TestDeniedRequestsAreSeen(t *testing.T) {
 	const after = before + `{"verb":"list","requestURI":"/api/v1/pods?limit=500","responseStatus":{"code":403}}
 {"verb":"list","requestURI":"/api/v1/pods?limit=1","responseStatus":{"code":403}}
 {"verb":"watch","requestURI":"/api/v1/nodes","responseStatus":{"code":200}}
+{"verb":"watch","requestURI":"/api/v1/services","responseStatus":{"code":403,"message":"rbac: clusterrole.rbac.authorization.k8s.io \"holdfast\" not found"}}
 {"verb":"list","requestURI":"/api/v1/sec`
 	if err := os.WriteFile(path, []byte(after), 0o644); err != nil {
 		t.Fatal(err)
