@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"holdfast.dev/holdfast/deploy/lab/cluster"
 )
 
 // ServiceAccount is whom holdfast's copies are to the API.
@@ -39,20 +41,6 @@ type Server struct {
 	stop   func()   // kills it
 }
 
-// Kubernetes returns the path of the binary that holds etcd, kube-apiserver and
-// kubectl; "" when it has not been built (make lab).
-func Kubernetes() string {
-	if p := os.Getenv("KSTACK"); p != "" {
-		return p
-	}
-	found, _ := filepath.Glob("../../../.lab/kubernetes/*/kstack")
-	if len(found) > 0 {
-		p, _ := filepath.Abs(found[len(found)-1])
-		return p
-	}
-	return ""
-}
-
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -65,10 +53,11 @@ rules:
 // Start starts a server that ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{dir: t.TempDir(), kstack: Kubernetes()}
-	if s.kstack == "" {
-		t.Fatal("the Kubernetes binary is missing: run make lab, or name it in KSTACK")
+	kstack, err := cluster.Kubernetes(t.Context(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
 	}
+	s := &Server{dir: t.TempDir(), kstack: kstack}
 	s.Audit = filepath.Join(s.dir, "audit.log")
 	s.file(t, "tokens.csv", "admin,admin,1,system:masters\n"+
 		"copy,"+ServiceAccount+`,2,"system:serviceaccounts,system:serviceaccounts:holdfast-system"`+"\n")

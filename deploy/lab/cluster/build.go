@@ -27,6 +27,16 @@ func Build(ctx context.Context, progress io.Writer) error {
 	return err
 }
 
+// Kubernetes returns the path of the binary that holds etcd, the control plane, the
+// kubelet and kubectl. It is built if it has not been; progress is told how that goes.
+func Kubernetes(ctx context.Context, progress io.Writer) (string, error) {
+	s, err := findSource()
+	if err != nil {
+		return "", err
+	}
+	return s.buildKubernetes(ctx, progress)
+}
+
 // built are the parts of a lab.
 type built struct {
 	kubernetes string   // the binary

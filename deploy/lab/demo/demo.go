@@ -43,7 +43,7 @@ type step struct {
 }
 
 // steps are what is shown, in order. The figures were measured with MetalLB 0.16.1+main
-// in native mode in this same lab.
+// in native mode, in a cluster that was made in the same way.
 var steps = []step{
 	{
 		title:   "(a) both change from Cluster to Local, A first, B two seconds later",
