@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -83,8 +84,7 @@ func Main(dir string, args []string, stdout, stderr io.Writer) int {
 
 // quiet keeps client-go from writing among the results that a watch is tried again.
 func quiet() {
-	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard)
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 }
 
 func runAll(ctx context.Context, lab Lab, scripts []*Script, out io.Writer) (results []Result) {
