@@ -9,6 +9,7 @@ IMAGE ?= holdfast:dev
 
 GO_DIRS := allocator cmd controller deploy layer2 speaker
 LAB_PARTS := ./cluster ./demo ./echo ./probe ./scenarios ./script ./witness # the rest is tested by e2e
+RATE ?= 1000 # new flows a second to each port of each address
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: help demo test check lab e2e bench image manifests
@@ -35,8 +36,8 @@ check: ## format, vet, staticcheck, layers, and whether generated files are up t
 
 e2e: lab bin/holdfast.tar ## all scenarios in a real cluster with kube-proxy nftables, a slice with iptables; half an hour, once built
 	cd deploy/lab && go test -count=1 -p 1 . ./apitest
-	bin/lab run --proxy nftables
-	bin/lab run --proxy iptables --only slice
+	bin/lab run --rate $(RATE) --proxy nftables
+	bin/lab run --rate $(RATE) --proxy iptables --only slice
 
 bench: lab bin/holdfast.tar ## speed and memory, beside what they are measured against; ten minutes
 	go test -run '^$$' -bench . -benchmem ./allocator ./layer2 ./speaker

@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"holdfast.dev/holdfast/deploy/lab/cluster"
+	"holdfast.dev/holdfast/deploy/lab/probe"
 )
 
 const usage = `usage: lab run [flags] [FILE|NAME...]
@@ -39,11 +40,16 @@ func Main(dir string, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&c.proxy, "proxy", "", "kube-proxy's mode, nftables or iptables; empty means that of the lab that runs, or nftables")
 	flags.StringVar(&c.only, "only", "", "only scenarios with this tag")
 	flags.StringVar(&c.skip, "skip", "", "no scenarios with this tag")
+	rate := flags.Int("rate", probe.DefaultRate, "requests per second and target, where a scenario names none; 1 to 20000")
 	keep := flags.Bool("keep", false, "leave a lab that was brought up running")
 	asJSON := flags.Bool("json", false, "print the results as JSON")
 	if err := flags.Parse(args); err == flag.ErrHelp {
 		return 0
 	} else if err != nil {
+		return 2
+	}
+	if *rate < 1 || *rate > 20000 {
+		fmt.Fprintf(stderr, "lab run: --rate %d: want 1 to 20000\n", *rate)
 		return 2
 	}
 	scripts, err := c.scripts(flags.Args())
@@ -59,7 +65,7 @@ func Main(dir string, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "lab run:", err)
 		return 2
 	}
-	results := runAll(ctx, lab, scripts, stderr)
+	results := runAll(ctx, lab, scripts, *rate, stderr)
 	if brought && !*keep {
 		if err := lab.Down(); err != nil {
 			fmt.Fprintln(stderr, "lab run:", err)
@@ -87,10 +93,10 @@ func quiet() {
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 }
 
-func runAll(ctx context.Context, lab Lab, scripts []*Script, out io.Writer) (results []Result) {
+func runAll(ctx context.Context, lab Lab, scripts []*Script, rate int, out io.Writer) (results []Result) {
 	for _, s := range scripts {
 		fmt.Fprintf(out, "\n%s: %s\n", s.Name, s.Summary)
-		results = append(results, Run(ctx, lab, s, out))
+		results = append(results, Run(ctx, lab, s, rate, out))
 		if ctx.Err() != nil {
 			break
 		}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,8 +18,8 @@ import (
 
 func init() {
 	add("traffic", map[string]verb{
-		"probe": {"", "start [NAME:] TARGET... [rate=1000] [flows=fresh|steady] [cold=yes] | stop",
-			"sends new flows to every target from the client, until stop. It begins, and marks, when\nevery target answers (cold: at once)", (*run).probe},
+		"probe": {"", "start [NAME:] TARGET... [rate=N] [flows=fresh|steady] [cold=yes] | stop",
+			"sends new flows to every target from the client, N a second (else what lab run says,\n1000), until stop. It begins, and marks, when every target answers (cold: at once)", (*run).probe},
 		"control": {"", "SVC PORT... at=ADDR,ADDR via=NODE [policy=] [app=] | move ADDR,ADDR NODE",
 			"a Service that holdfast has nothing to do with: of another class, its status written and\nits neighbour entry set by hand. What is lost on it kube-proxy loses", (*run).control},
 	})
@@ -72,6 +73,9 @@ func (r *run) probe(ctx context.Context, args []string) error {
 		if err := until(ctx, 30*time.Second, func() error { return r.answers(ctx, args[1:]) }); err != nil {
 			return err
 		}
+	}
+	if o["rate"] == "" {
+		o["rate"] = strconv.Itoa(r.rate)
 	}
 	var flags []string
 	for _, key := range []string{"rate", "flows"} {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast.dev/holdfast/deploy/lab/probe"
 	"holdfast.dev/holdfast/deploy/lab/witness"
 )
 
@@ -46,6 +47,7 @@ type run struct {
 	api    *api
 	out    io.Writer
 	dir    string // the script's files
+	rate   int    // of probes that name none
 	vars   map[string]string
 	mark   time.Time
 	begun  time.Time
@@ -67,12 +69,14 @@ type step struct {
 	text string
 }
 
-// Run brings the lab into its clean state and runs the scenario in it.
-func Run(ctx context.Context, lab Lab, s *Script, out io.Writer) Result {
+// Run brings the lab into its clean state and runs the scenario in it. Probes that name
+// no rate send so many requests a second to each target.
+func Run(ctx context.Context, lab Lab, s *Script, rate int, out io.Writer) Result {
 	res := Result{Name: s.Name}
 	begun := time.Now()
 	r, err := prepare(ctx, lab, s, out)
 	if err == nil {
+		r.rate = rate
 		res.Failures = append(r.lines(ctx), r.unwell(ctx)...)
 		res.Notes = r.notes
 		res.Probes, res.Lost, res.Silence = r.sum()
@@ -97,7 +101,7 @@ func prepare(ctx context.Context, lab Lab, s *Script, out io.Writer) (*run, erro
 		return nil, err
 	}
 	r := &run{script: s, lab: lab, api: client, out: out, vars: map[string]string{}, begun: time.Now(), mark: time.Now(),
-		audited: auditEnd(lab.AuditLog()),
+		audited: auditEnd(lab.AuditLog()), rate: probe.DefaultRate,
 		history: &witness.History{}, heard: &witness.Heard{}, probes: map[string]*probing{}}
 	if r.dir, err = os.MkdirTemp("", "scenario-"); err != nil {
 		return nil, err
