@@ -47,7 +47,8 @@ lab: packages bin/lab ## build bin/lab, and Kubernetes once: six to eight minute
 	bin/lab build
 
 image: bin/holdfast ## make the container image $(IMAGE) with the Docker on this machine, or bin/holdfast.tar without one
-	@if docker info >/dev/null 2>&1; then docker build -q -t $(IMAGE) .; \
+	@touch -d @0 bin/holdfast # the same binary makes the same image
+	@if docker info >/dev/null 2>&1; then SOURCE_DATE_EPOCH=0 docker build -q --build-arg SOURCE_DATE_EPOCH=0 -t $(IMAGE) .; \
 	else echo "no Docker answers: writing an OCI archive instead"; $(MAKE) --no-print-directory bin/holdfast.tar; fi
 
 manifests: ## generate deep copies and CRDs from the API types
