@@ -7,10 +7,14 @@ import (
 	"time"
 )
 
-// Check judges one decision by the facts alone, before it is published: it does
-// not ask Plan why. An error means that publishing it would break a promise: a
-// held address dropped without one of the reasons that allow it, an address given
-// that is not to be had, or a matter in flight whose time was forged.
+// Check judges one decision, before it is published: it does not ask Plan why. An
+// error means that publishing it would break a promise: a held address dropped
+// without one of the reasons that allow it, an address given that is not to be
+// had, or a matter in flight whose time was forged.
+//
+// What the facts mean it asks the same functions as Plan: brought, lostPool,
+// disagrees, expelled and seatedBefore of reside.go, pools and requests. It sees a
+// Plan that draws a wrong conclusion, not a mistake in one of these.
 func Check(s *Snapshot, d Decision, now time.Time) error {
 	s.check()
 	v := s.services[d.Service]

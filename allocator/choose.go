@@ -114,9 +114,13 @@ func (s *Snapshot) poolsFor(v *service, n need) ([]*pool, Reason) {
 	})
 	pools := append(selected, others...)
 	if len(pools) == 0 && !n.named[0].IsValid() && !n.named[1].IsValid() {
-		return nil, Reason{Code: NoPool, Detail: "waits for an address: no pool gives addresses to this Service by itself (autoAssign, serviceAllocation); create an IPAddressPool or name one by annotation " + PrefixMetalLB + AnnotationPool}
+		return nil, noPool()
 	}
 	return pools, Reason{}
+}
+
+func noPool() Reason {
+	return Reason{Code: NoPool, Detail: "no pool gives addresses to this Service by itself (autoAssign, serviceAllocation); create an IPAddressPool or name one by annotation " + PrefixMetalLB + AnnotationPool}
 }
 
 // mayHave tells why v cannot have the address that its user names.
@@ -131,18 +135,26 @@ func (s *Snapshot) mayHave(v *service, a netip.Addr) Reason {
 		return Reason{Code: NotAccepted, Addr: a, Pool: p.Name, Detail: fmt.Sprintf("asks for %s of pool %s, whose serviceAllocation does not select this Service", a, p.Name)}
 	}
 	if ok, c := s.admits(v, a, true); !ok {
-		why := Reason{Code: AddressTaken, Addr: a, Others: c.others, Ports: c.ports}
-		switch {
-		case len(c.ports) > 0:
-			why.Detail = "both claim " + ports(c.ports)
-		case v.request.share == "":
-			why.Detail = "to share it, give all the same annotation " + PrefixMetalLB + AnnotationShare
-		default:
-			why.Detail = "their sharing key is not " + v.request.share
-		}
-		return why
+		return Reason{Code: AddressTaken, Addr: a, Others: c.others, Ports: c.ports, Detail: s.taken(v, c)}
 	}
 	return Reason{}
+}
+
+// taken says who has the address that v asks for, and what to do about it.
+func (s *Snapshot) taken(v *service, c cause) string {
+	for _, n := range c.others {
+		if s.services[n].Foreign {
+			return fmt.Sprintf("it belongs to %s, a Service of another load balancer class", n)
+		}
+	}
+	by := "it is held by or kept for " + list(c.others)
+	switch {
+	case len(c.ports) > 0:
+		return fmt.Sprintf("%s, where %s is taken", by, ports(c.ports))
+	case v.request.share == "":
+		return fmt.Sprintf("%s; to share it, give all the same annotation %s", by, PrefixMetalLB+AnnotationShare)
+	}
+	return fmt.Sprintf("%s, whose sharing key is not %q", by, v.request.share)
 }
 
 // pick takes an address of every wished family from one pool: one held under v's
@@ -176,6 +188,9 @@ func (s *Snapshot) join(v *service, p *pool, f Family) (best netip.Addr, ok bool
 
 // nothingFree says why the pools have nothing for v.
 func (s *Snapshot) nothingFree(v *service, pools []*pool, families []Family) Reason {
+	if len(pools) == 0 {
+		return noPool()
+	}
 	names := make([]string, len(pools))
 	for i, p := range pools {
 		names[i] = p.Name
@@ -184,12 +199,16 @@ func (s *Snapshot) nothingFree(v *service, pools []*pool, families []Family) Rea
 	if len(families) > 1 {
 		which = "IPv4 and IPv6"
 	}
-	r := Reason{Code: PoolFull, Detail: fmt.Sprintf("waits for an address: no free %s address in pool %s; enlarge it, or release a Service", which, strings.Join(names, ", "))}
+	r := Reason{Code: PoolFull}
+	within, enlarge := "pools", "one of them"
 	if len(pools) == 1 {
 		r.Pool = pools[0].Name
+		within, enlarge = "pool", "the pool"
 	}
+	shared := ""
 	if v.request.share != "" {
-		r.Detail += fmt.Sprintf(", and none held under sharing key %q has its ports free", v.request.share)
+		shared = fmt.Sprintf(", and none held under sharing key %q admits it", v.request.share)
 	}
+	r.Detail = fmt.Sprintf("no free %s address in %s %s%s; enlarge %s, or delete a Service", which, within, strings.Join(names, ", "), shared, enlarge)
 	return r
 }

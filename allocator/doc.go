@@ -12,7 +12,7 @@
 //	reside.go     may a resident stay? may a Service join?
 //	choose.go     which address does a Service get?
 //	finish.go     overlap, record, order of the answer
-//	check.go      Check: a second opinion on each step
+//	check.go      Check: a second opinion on each step, on what reside.go says of the facts
 //	request.go    what annotations and spec ask for
 //	pool.go       ranges, overlaps between pools, the lowest free address
 //	objects.go    what is wrong with a pool or an advertisement; how full pools are
@@ -26,14 +26,20 @@
 //
 //	hold      an address in status.loadBalancer.ingress is held
 //	resident  a Service that holds an address, among those that hold the same
+//	comer     a Service that is to hold an address, as planned and not yet published
 //	share     to hold one address together; the sharing key is the consent to it
+//	party     the residents of an address that agree: all with one key, or one without
 //	admit     an address admits a Service that may join its residents
 //	join      to take an address that others hold, or a new one beside the old one
 //	settle    to wait, before an address is left, for the change to be undone or completed
 //	overlap   the time in which a replaced address is held beside its successor
 //	release   to leave an address
+//	mark      what a Service's record says of the pool that an address came from
 //	seat      a place on an address, kept for a Service that left it over a port;
 //	          and a Seat: who may answer for an address
+//	claim     one Service's say in which nodes may answer for its address
+//	base      the usable nodes that a set of advertisements selects, for all Seats alike
+//	standing  what those advertisements say of one node of a base
 //	owner     the node that answers ARP and NDP for an address
 //	heir      the node that would follow the owner
 //

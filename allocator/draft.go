@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -193,11 +194,17 @@ func (d *draft) stay(i int, a netip.Addr) bool {
 			t = u
 		}
 	}
-	why := Reason{Code: c.code, Addr: a, Others: c.others, Pool: c.pool}
+	marked := d.v.mark(a) != nil
+	why := Reason{Code: c.code, Addr: a, Others: c.others, Pool: c.pool, TakenOver: c.code == PoolLost && c.pool == "" && !marked}
+	if d.v.request.named(a) && (c.code == Disagreement || why.TakenOver) {
+		why.Detail = "it asks for this very address"
+	}
 	until, over := d.deadline(t.Since, d.settings.Settle)
 	if !over {
 		d.wakeAt(until)
-		why.Until = until
+		if why.Detail == "" {
+			why.Until = until
+		}
 		d.settle(i, t, why)
 		return true
 	}
@@ -206,11 +213,11 @@ func (d *draft) stay(i int, a netip.Addr) bool {
 	case nowhere.Code == "":
 		d.gone[a] = c.code
 		d.take(found, "")
-	case c.code == PoolLost && d.v.mark(a) != nil:
+	case c.code == PoolLost && marked:
 		d.gone[a] = c.code // the pool is the operator's word
 		return false
 	default: // the others must live with it; and what no pool of ours gave is not ours to take
-		why.Detail = nowhere.String()
+		why.Detail = cmp.Or(why.Detail, nowhere.String())
 		d.settle(i, t, why)
 	}
 	return true
@@ -264,6 +271,8 @@ func (d *draft) fill() {
 	if why.Code != "" {
 		if d.holdsAny() && v.FamilyPolicy == PreferDualStack && !n.named[slot(n.families[0])].IsValid() {
 			why = Reason{Code: FamilyMissing, Detail: why.String()}
+		} else if !d.holdsAny() && (why.Code == PoolFull || why.Code == NoPool) {
+			why.Detail = "waits for an address: " + why.Detail
 		}
 		d.say(why)
 		return

@@ -139,6 +139,8 @@ func (b *base) common(claims []*claim) (nodes []Candidate) {
 	return nodes
 }
 
+const unusable = " is selected by an L2Advertisement for it, free of label " + LabelExclude + ", and not NetworkUnavailable"
+
 // most returns, when no node serves all claims, the nodes that serve the same,
 // largest set of them (a tie goes to the set with the oldest Service), and that
 // set. The others are noted as unserved.
@@ -174,9 +176,9 @@ func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*c
 		case somewhere[j]:
 			seat.unserved(c.service, Reason{Code: NotServed, Addr: seat.Addr, Others: namesOf(with)})
 		case c.Local:
-			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "none of those with a ready endpoint is usable and selected by an advertisement"})
+			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "no node with a ready endpoint" + unusable})
 		default:
-			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "no node is usable and selected by an advertisement"})
+			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "no node" + unusable})
 		}
 	}
 	return nodes, served

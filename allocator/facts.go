@@ -82,7 +82,7 @@ type Service struct {
 	Foreign bool
 
 	Labels         map[string]string
-	Annotations    map[string]string // only those of Annotations are read
+	Annotations    map[string]string // only those that the constants below name are read
 	LoadBalancerIP string            // spec.loadBalancerIP
 	FamilyPolicy   FamilyPolicy
 	Families       []Family // of its cluster IPs, the primary one first
@@ -210,16 +210,18 @@ type Settings struct {
 	Overlap time.Duration // how long old and new address are held together
 }
 
-// Annotations of MetalLB that are read. With both prefixes present, metallb.io/ wins.
+// Names of annotations and labels.
 const (
+	// Before MetalLB's annotations. Where one is there under both, metallb.io/ wins.
 	PrefixMetalLB    = "metallb.io/"
 	PrefixMetalLBOld = "metallb.universe.tf/"
 
+	// MetalLB's annotations, without prefix.
 	AnnotationAddresses = "loadBalancerIPs"        // comma-separated, one address a family
 	AnnotationPool      = "address-pool"           // name of the pool to take from
 	AnnotationShare     = "allow-shared-ip"        // the sharing key
 	AnnotationFromPool  = "ip-allocated-from-pool" // written, not read
 
-	RecordAnnotation = "holdfast.dev/hold"
-	LabelExclude     = "node.kubernetes.io/exclude-from-external-load-balancers"
+	RecordAnnotation = "holdfast.dev/hold"                                       // on a Service: its Record
+	LabelExclude     = "node.kubernetes.io/exclude-from-external-load-balancers" // on a Node: announce nothing from it
 )

@@ -116,6 +116,24 @@ func TestCheckKnowsWhoIsNotOurs(t *testing.T) {
 	}
 }
 
+func TestWarnsOfAPoolForNoNamespace(t *testing.T) {
+	pool := Pool{Name: "p", Addresses: []string{"10.0.0.0/24"}, Allocation: &Allocation{Namespaces: []string{"shop"}}}
+	facts := Facts{Pools: []Pool{pool}, Namespaces: []Namespace{{Name: "other"}}}
+	s := NewSnapshot(facts)
+	for _, c := range []struct {
+		change Change
+		warns  bool
+	}{
+		{DropNamespace{"shop"}, true},
+		{PutNamespace{Namespace{Name: "shop"}}, false}, // it has no labels
+		{DropNamespace{"shop"}, true},
+	} {
+		if s = s.With(c.change); (s.PoolWarning("p") != nil) != c.warns {
+			t.Errorf("%+v: %v", c.change, s.PoolWarning("p"))
+		}
+	}
+}
+
 func TestNeverUsesASnapshotThatHasASuccessor(t *testing.T) {
 	s := NewSnapshot(Facts{})
 	s.With(DropNode{"n"})

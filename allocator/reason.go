@@ -68,6 +68,9 @@ type Reason struct {
 	Until  time.Time // when time alone will change it
 	Why    Code      // for Moved and Released: what made it so; for a settling address: zero
 	Detail string    // for BadRequest and the like: what is wrong and what to do
+
+	// TakenOver, for PoolLost: it is in no pool, and none is known to have given it.
+	TakenOver bool
 }
 
 // String is one sentence for people.
@@ -87,48 +90,55 @@ func (r Reason) String() string {
 		return fmt.Sprintf("leaves %s (%s)", r.Addr, r.Why.explain())
 	case PoolLost, Disagreement:
 		return r.settling()
-	case PortClash:
-		return fmt.Sprintf("leaves %s: %s %s %s there already; change the port of one of them", r.Addr, list(r.Others), have(r.Others), ports(r.Ports))
 	case SeatKept:
 		if len(r.Others) == 0 {
 			return fmt.Sprintf("waits to return to %s, which no pool gives it now; the seat is kept until %s", r.Addr, r.until())
 		}
 		return fmt.Sprintf("waits to return to %s, where %s %s %s; the seat is kept until %s", r.Addr, list(r.Others), have(r.Others), ports(r.Ports), r.until())
 	case AddressTaken:
-		return fmt.Sprintf("cannot have %s: it is held by %s%s", r.Addr, list(r.Others), detail(r.Detail))
+		return fmt.Sprintf("cannot have %s%s", r.Addr, detail(r.Detail))
 	case FamilyMissing:
 		return fmt.Sprintf("has no second address%s", detail(r.Detail))
 	case NoEndpoints:
-		return fmt.Sprintf("has no ready endpoint, so nothing stands behind %s", r.Addr)
+		return fmt.Sprintf("has no ready endpoint: requests to its ports on %s are not answered; check its pods and its selector", r.Addr)
 	case NoAdvertisement:
-		return fmt.Sprintf("%s is not announced: no advertisement selects its pool%s and this Service", r.Addr, quoted(r.Pool))
+		if r.Pool == "" {
+			return fmt.Sprintf("%s is not announced: it is in no pool in holdfast's namespace; create one that has it", r.Addr)
+		}
+		return fmt.Sprintf("%s is not announced for this Service: no L2Advertisement selects pool %s and this Service", r.Addr, r.Pool)
 	case NoNode:
-		return fmt.Sprintf("%s is not announced: no usable node%s", r.Addr, detail(r.Detail))
+		return fmt.Sprintf("%s is not announced for this Service%s", r.Addr, detail(r.Detail))
 	case NotServed:
-		return fmt.Sprintf("is not served on %s: its endpoints and those of %s are on no node together; give them a node in common, or an address of its own to each", r.Addr, list(r.Others))
-	case Announced:
-		return fmt.Sprintf("%s is announced", r.Addr)
+		return fmt.Sprintf("is not served on %s: no node may answer for it and for %s too; such a node needs a ready endpoint of each Service with externalTrafficPolicy Local, and for each an L2Advertisement that selects it; provide one, or give this Service an address of its own", r.Addr, list(r.Others))
 	}
 	return r.Detail
 }
 
 func (r Reason) settling() string {
-	what := "no pool holds it any more"
-	do := "restore the pool"
+	if r.TakenOver { // it may move, and is never without
+		if r.Until.IsZero() {
+			return fmt.Sprintf("keeps %s, which is in no pool here; create a pool with it", r.Addr)
+		}
+		return fmt.Sprintf("keeps %s, which is in no pool here; at %s it moves to another address if a pool has one for it; to stay, create a pool with it before", r.Addr, r.until())
+	}
+	what := "that address is in no pool any more"
+	then := "it then moves to another address, or has none if no pool has one for it"
+	do := "put the address back into a pool"
 	if r.Code == Disagreement {
-		what = "its sharing key differs from that of " + list(r.Others)
+		what = "it has no sharing key in common with " + list(r.Others)
+		then = "it stays after all if no pool has another address for it"
 		do = "give all the same key"
 	} else if r.Pool != "" {
-		what = fmt.Sprintf("pool %s does not accept this Service any more", r.Pool)
-		do = "let it (spec.serviceAllocation)"
+		what = fmt.Sprintf("pool %s does not accept this Service", r.Pool)
+		do = "let the pool accept it (spec.serviceAllocation)"
 	}
 	if r.Detail != "" {
-		return fmt.Sprintf("stays on %s although %s, for there is nowhere to go: %s; or %s", r.Addr, what, r.Detail, do)
+		return fmt.Sprintf("stays on %s although %s, for it has nowhere to go: %s; to end this, %s", r.Addr, what, r.Detail, do)
 	}
 	if r.Until.IsZero() {
-		return fmt.Sprintf("stays on %s although %s (settle is never); %s", r.Addr, what, do)
+		return fmt.Sprintf("stays on %s although %s (--settle is never); to end this, %s", r.Addr, what, do)
 	}
-	return fmt.Sprintf("leaves %s at %s, because %s; to stay, %s before", r.Addr, r.until(), what, do)
+	return fmt.Sprintf("leaves %s at %s, because %s; %s; to stay, %s before", r.Addr, r.until(), what, then, do)
 }
 
 // explain says in a few words what made an address go.
@@ -154,7 +164,7 @@ func (r Reason) until() string {
 	if r.Until.IsZero() {
 		return "something changes"
 	}
-	return r.Until.UTC().Format("15:04:05 MST")
+	return r.Until.UTC().Format("2006-01-02 15:04:05 MST")
 }
 
 func (r Reason) from() string {
@@ -162,13 +172,6 @@ func (r Reason) from() string {
 		return ""
 	}
 	return " from pool " + r.Pool
-}
-
-func quoted(pool string) string {
-	if pool == "" {
-		return ""
-	}
-	return " " + pool
 }
 
 func detail(d string) string {

@@ -150,14 +150,6 @@ func (s *Snapshot) check() {
 	}
 }
 
-// Service returns the facts about one Service.
-func (s *Snapshot) Service(n ServiceName) (Service, bool) {
-	if v, ok := s.services[n]; ok {
-		return v.Service, true
-	}
-	return Service{}, false
-}
-
 // Holders returns the Services that hold the address as published, oldest first.
 func (s *Snapshot) Holders(a netip.Addr) (names []ServiceName) {
 	if g := s.groups[a]; g != nil {
@@ -219,7 +211,7 @@ func (c DropPool) apply(s *Snapshot) {
 }
 
 func (c PutNamespace) apply(s *Snapshot) {
-	if maps.Equal(s.namespaces[c.Name].Labels, c.Labels) {
+	if old, ok := s.namespaces[c.Name]; ok && maps.Equal(old.Labels, c.Labels) {
 		return
 	}
 	s.namespaces[c.Name] = c.Namespace
@@ -231,8 +223,10 @@ func (c PutNamespace) apply(s *Snapshot) {
 }
 
 func (c DropNamespace) apply(s *Snapshot) {
-	PutNamespace{Namespace{Name: c.Name}}.apply(s)
-	delete(s.namespaces, c.Name)
+	if _, ok := s.namespaces[c.Name]; ok {
+		PutNamespace{Namespace{Name: c.Name}}.apply(s) // touches its Services if it had labels
+		delete(s.namespaces, c.Name)
+	}
 }
 
 // poolOf returns the pool whose addresses include a; nil when none does.

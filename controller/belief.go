@@ -41,7 +41,7 @@ type belief struct {
 // options are what translation depends on.
 type options struct {
 	class         string // --lb-class
-	ignoreExclude bool   // --ignore-exclude-lb
+	ignoreExclude bool   // --ignore-exclude-label
 }
 
 // A pool is what is believed of an IPAddressPool. Values are not changed once made.
