@@ -49,14 +49,15 @@ func withCondition(conditions []metav1.Condition, c metav1.Condition, now time.T
 	return conditions, true
 }
 
-// heldCondition is what the Service shall say of the addresses it holds.
+// heldCondition is what the Service shall say of the addresses it holds. It is
+// true while it holds one, though reason and message may tell what is wrong.
 func heldCondition(d *allocator.Decision) metav1.Condition {
 	c := metav1.Condition{Type: conditionHeld, Status: metav1.ConditionFalse, Reason: "Unknown"}
 	if len(d.Reasons) > 0 {
 		c.Reason = cmp.Or(string(d.Reasons[0].Code), c.Reason)
-		if len(d.Holds) > 0 && !d.Reasons[0].Code.Warning() {
-			c.Status = metav1.ConditionTrue
-		}
+	}
+	if len(d.Holds) > 0 {
+		c.Status = metav1.ConditionTrue
 	}
 	c.Message = sentences(d.Reasons)
 	return c
@@ -69,7 +70,7 @@ func announcedCondition(holds int, unserved []allocator.Reason) metav1.Condition
 	switch {
 	case holds == 0:
 	case len(unserved) == 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, string(allocator.Announced), "every address is announced"
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, string(allocator.Announced), "every address has a node that may answer for it"
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(unserved[0].Code), sentences(unserved)
 	}

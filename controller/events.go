@@ -18,11 +18,12 @@ import (
 	"holdfast.dev/holdfast/controller/lease"
 )
 
-// Reasons of Events, MetalLB's.
+// Reasons of Events, MetalLB's but for eventSettling: there nothing waits.
 const (
 	eventAllocated  = "IPAllocated"
 	eventFailed     = "AllocationFailed"
 	eventCleared    = "ClearAssignment"
+	eventSettling   = "Settling"
 	eventRefused    = "LoadBalancerFailed"
 	eventAdditional = "AdditionalAssignFailed"
 	eventNode       = "nodeAssigned"
@@ -88,7 +89,9 @@ func messageOf(conditions []metav1.Condition, kind string) string {
 
 func warningReason(code allocator.Code, holds bool) string {
 	switch code {
-	case allocator.PoolLost, allocator.Disagreement, allocator.PortClash, allocator.SeatKept:
+	case allocator.PoolLost, allocator.Disagreement:
+		return eventSettling
+	case allocator.SeatKept:
 		return eventCleared
 	case allocator.FamilyMissing:
 		return eventAdditional

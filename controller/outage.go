@@ -52,7 +52,7 @@ func (o *outage) note(ctx context.Context, err error) {
 		// The first may be a watch that ran out, or a way to list that this API
 		// does not know; another is tried at once.
 		if o.failures++; o.failures == 2 {
-			o.log.Warn("cannot be watched; what was last known holds", "kind", o.kind, "err", err)
+			o.log.Warn("cannot be watched: what was last known holds, and if nothing was known yet, nothing is announced", "kind", o.kind, "err", err)
 		}
 	}
 }

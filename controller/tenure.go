@@ -212,7 +212,7 @@ func (t *tenure) tell(before *service, d *allocator.Decision, unserved []allocat
 	if slices.Equal(before.fact.Holds, d.Holds) {
 		return
 	}
-	t.c.Log.Info("addresses assigned", "service", before.name.String(), "before", before.fact.Holds, "now", d.Holds, "why", sentences(d.Steps))
+	t.c.Log.Info("addresses changed", "service", before.name.String(), "before", before.fact.Holds, "now", d.Holds, "why", sentences(d.Steps))
 	t.c.stats.count(func(s *Stats) {
 		for _, r := range d.Steps {
 			code := r.Code
@@ -240,7 +240,7 @@ func (t *tenure) refuse(l *round, view *service, d *allocator.Decision, err erro
 			}
 		}
 	}
-	t.c.Log.Error("a decision was refused and not written", "service", view.name.String(), "err", err,
+	t.c.Log.Error("a decision was refused and not written: a defect of holdfast, please report this line", "service", view.name.String(), "err", err,
 		"before", *view.fact, "after", *d, "group", group)
 }
 

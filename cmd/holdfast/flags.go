@@ -57,7 +57,7 @@ func (f *flags) add(set *pflag.FlagSet, getenv func(string) string) {
 	set.IntVar(&f.gossip.Port, "gossip-port", 7946, "TCP and UDP port on which the copies talk to each other, encrypted: 1 to 65535, the same on all nodes")
 	set.DurationVar(&f.gossip.ProbeInterval, "gossip-probe-interval", 200*time.Millisecond, "time between two probes of another node: 50ms to 10s")
 	set.DurationVar(&f.gossip.ProbeTimeout, "gossip-probe-timeout", 100*time.Millisecond, "how long the answer to a probe may take: 10ms to the interval")
-	set.IntVar(&f.gossip.SuspicionMult, "gossip-suspicion-mult", 2, "how many probe intervals a node that does not answer is suspected before it is taken for dead: 1 to 20")
+	set.IntVar(&f.gossip.SuspicionMult, "gossip-suspicion-mult", 2, "how many probe intervals a node that does not answer is suspected before it is taken for dead, times the decimal logarithm of the number of nodes above 10: 1 to 20")
 	set.DurationVar(&f.gossip.Grace, "gossip-grace", time.Second, "how long a node whose copy does not answer keeps its addresses while its kernel does: 100ms to 1m. A copy that is only short of CPU is back by then")
 
 	set.DurationVar(&f.leaseDuration, "lease-duration", 15*time.Second, "how long a leader that cannot renew its Lease keeps others from leading: 2s to 10m, in whole seconds")

@@ -85,9 +85,13 @@ func (s *supervisor) obey(q request) (*Status, error) {
 		return s.status(), nil
 	case "api-stop":
 		s.apiserver.stop()
+		s.scheduler.stop()
+		s.controllers.stop()
 		return nil, nil
 	case "api-start":
 		return nil, s.apiserver.start()
+	case "controllers-start":
+		return nil, errors.Join(s.controllers.start(), s.scheduler.start())
 	}
 	for _, m := range s.machines {
 		if m.name == q.Node {
@@ -189,11 +193,12 @@ func (l *Lab) APICutPods(node string) error { return l.order("api-cut-pods", nod
 func (l *Lab) APIJoin(node string) error { return l.order("api-join", node) }
 
 // APIStop kills the API server; etcd stays. Its connections end, and new ones
-// are refused.
+// are refused. Controllers and scheduler end too, as those do that lose the
+// lease by which they were elected.
 func (l *Lab) APIStop() error { return l.order("api-stop", "") }
 
-// APIStart starts the API server if it does not run, and returns when it is
-// ready.
+// APIStart starts the API server if it does not run, and when it is ready
+// controllers and scheduler.
 func (l *Lab) APIStart(ctx context.Context) error {
 	if err := l.order("api-start", ""); err != nil {
 		return err
@@ -202,7 +207,7 @@ func (l *Lab) APIStart(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("waiting for the API server: %w", err)
 	}
-	return nil
+	return l.order("controllers-start", "")
 }
 
 // Restore undoes every outage: the API server runs, all nodes are powered,

@@ -68,7 +68,7 @@ func prepare(ctx context.Context, state string, o Options, progress io.Writer) e
 	}
 	if o.Holdfast {
 		if _, err := os.Stat(s.holdfastImage()); err != nil {
-			return fmt.Errorf("no image of holdfast (make image-tar writes it; or lab up --without-holdfast): %w", err)
+			return fmt.Errorf("no image of holdfast (make bin/holdfast.tar writes it; or lab up --without-holdfast): %w", err)
 		}
 	}
 	b, err := s.build(ctx, progress)

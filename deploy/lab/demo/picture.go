@@ -17,13 +17,13 @@ func picture(owner, leader string) string {
    ─────┴──────┬──────────────────┬──────────────────┬─────
 `)
 	row := func(cell func(node string) string) {
-		fmt.Fprint(&b, "           ")
+		line := strings.Repeat(" ", 15)
 		for _, node := range []string{"node1", "node2", "node3"} {
-			fmt.Fprintf(&b, "%-19s", cell(node))
+			line += fmt.Sprintf("%-19s", cell(node))
 		}
-		b.WriteString("\n")
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	row(func(node string) string { return "┌ " + node })
+	row(func(node string) string { return "├ " + node })
 	row(func(node string) string {
 		if node == leader {
 			return "│ holdfast, leads"
@@ -35,7 +35,7 @@ func picture(owner, leader string) string {
 		if node == owner {
 			return "└ ANSWERS"
 		}
-		return "└"
+		return "╵"
 	})
 	return b.String() + "\n"
 }

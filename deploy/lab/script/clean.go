@@ -29,6 +29,9 @@ func clean(ctx context.Context, lab Lab, a *api, n Needs) error {
 	if err := runHoldfast(ctx, lab, a, n.Flags); err != nil {
 		return err
 	}
+	if err := proxiesFollow(ctx, lab, a); err != nil {
+		return err
+	}
 	return cleanNetworks(lab)
 }
 

@@ -20,7 +20,7 @@ type verb struct {
 }
 
 // groups are the chapters of the help, in order.
-var groups = []string{"objects", "time", "traffic", "claims", "faults", "figures"}
+var groups = []string{"objects", "time", "traffic", "claims", "faults"}
 
 // verbs is filled by the files that hold them, and read by Parse, run and Help.
 var verbs = map[string]verb{}
