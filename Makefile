@@ -26,7 +26,7 @@ test: packages ## all tests that need no cluster; the first run compiles for abo
 	cd deploy/lab && go test $(LAB_PARTS)
 
 check: ## format, vet, staticcheck, layers, and whether generated files are up to date; both modules
-	test -z "$$(gofmt -l $(GO_DIRS) | tee /dev/stderr)"
+	@unformatted=$$(gofmt -l $(GO_DIRS)); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
 	go vet ./... && cd deploy/lab && go vet ./...
 	$(STATICCHECK) ./... && cd deploy/lab && $(STATICCHECK) ./...
 	go test -count=1 -run Layer ./cmd/holdfast
