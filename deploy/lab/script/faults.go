@@ -59,6 +59,7 @@ func (r *run) apiServer(ctx context.Context, args []string) error {
 	case "stop":
 		return r.lab.APIStop()
 	case "start":
+		r.starts = append(r.starts, time.Now())
 		return r.lab.APIStart(ctx)
 	case "cut", "join":
 		if err := want(2, args, "a node"); err != nil {

@@ -52,7 +52,8 @@ type run struct {
 	mark   time.Time
 	begun  time.Time
 
-	audited int64 // how much was in the audit log at the beginning
+	audited int64       // how much was in the audit log at the beginning
+	starts  []time.Time // of the API server
 
 	history *witness.History
 	heard   *witness.Heard

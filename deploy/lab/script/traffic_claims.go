@@ -3,6 +3,7 @@ package script
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ func init() {
 	add("claims", map[string]verb{
 		"lost": {"", "0 | max N | as-control CONTROL [more=N] | unclaimed [grace=1.5s] [TARGET...]",
 			`what the probes lost, which end with this, of the targets together, or of all:
+0            none, but for a TCP handshake that a move of the address cut through
 0            nothing
 max N        at most N
 as-control   no more than the control lost (and more= requests)
@@ -59,9 +61,16 @@ func (r *run) lostAtMost(most int, args []string) error {
 	if err != nil {
 		return err
 	}
-	lost, sent := 0, 0
+	lost, sent, inShake := 0, 0, 0
 	for _, t := range results {
 		lost, sent = lost+t.Lost, sent+t.Sent
+		if t.Target.Protocol == probe.TCP {
+			inShake += cut(r.heard.Moves(t.Target.Addr.Addr()), t.Silences)
+		}
+	}
+	if inShake > 0 {
+		lost -= inShake
+		r.note("refused: %d of %d, being connected while the address moved", inShake, sent)
 	}
 	if most > 0 {
 		r.note("lost %d of %d", lost, sent)
@@ -70,6 +79,25 @@ func (r *run) lostAtMost(most int, args []string) error {
 		return claim("lost %d of %d:%s", lost, sent, r.losses(results))
 	}
 	return nil
+}
+
+// shake is how far apart a handshake and a move may be seen that met.
+const shake = 20 * time.Millisecond
+
+// cut counts the requests that no order of steps could have saved: their handshake
+// began at one node, and its last packet came to another one, which does not know the
+// connection and refuses it. It lasts a fraction of a millisecond, so at a move two meet
+// it at most.
+func cut(moves []time.Time, silences []probe.Silence) (n int) {
+	for _, s := range silences {
+		if s.Requests != s.Refused || s.Requests > 2 {
+			continue
+		}
+		if slices.ContainsFunc(moves, func(m time.Time) bool { return m.Sub(s.Start).Abs() <= shake }) {
+			n += s.Requests
+		}
+	}
+	return n
 }
 
 // losses tells each silence, and what the script was doing.

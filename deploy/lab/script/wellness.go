@@ -31,8 +31,17 @@ func auditEnd(path string) int64 {
 // yet: it denies everything to everybody.
 const unread = `"holdfast" not found`
 
-// denied returns the requests in the audit log, from an offset on, that were forbidden.
-func denied(path string, from int64) (all []string, err error) {
+// ending is what it says, with the same code, of an Event in a namespace that is
+// being deleted.
+const ending = "because it is being terminated"
+
+// young is how long an API server that was just started may deny for that reason
+// without giving it.
+const young = 10 * time.Second
+
+// denied returns the requests in the audit log, from an offset on, that roles forbade,
+// but for those that an API server had just been started to answer.
+func denied(path string, from int64, starts []time.Time) (all []string, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // nothing has been asked yet
@@ -52,8 +61,9 @@ func denied(path string, from int64) (all []string, err error) {
 			return nil, fmt.Errorf("reading the audit log: %w", err)
 		}
 		var e struct {
-			Verb, RequestURI string
-			ResponseStatus   struct {
+			Verb, RequestURI         string
+			RequestReceivedTimestamp time.Time
+			ResponseStatus           struct {
 				Code    int
 				Message string
 			}
@@ -61,7 +71,11 @@ func denied(path string, from int64) (all []string, err error) {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return nil, fmt.Errorf("reading the audit log: %w", err)
 		}
-		if e.ResponseStatus.Code != 403 || strings.Contains(e.ResponseStatus.Message, unread) {
+		early := slices.ContainsFunc(starts, func(t time.Time) bool {
+			since := e.RequestReceivedTimestamp.Sub(t)
+			return since >= 0 && since < young
+		})
+		if m := e.ResponseStatus.Message; e.ResponseStatus.Code != 403 || early || strings.Contains(m, unread) || strings.Contains(m, ending) {
 			continue
 		}
 		path, _, _ := strings.Cut(e.RequestURI, "?")
@@ -76,7 +90,7 @@ func (r *run) unwell(ctx context.Context) (failures []string) {
 	if !r.lab.Options().Holdfast {
 		return nil
 	}
-	all, err := denied(r.lab.AuditLog(), r.audited)
+	all, err := denied(r.lab.AuditLog(), r.audited, r.starts)
 	if err != nil {
 		failures = append(failures, err.Error())
 	}

@@ -34,6 +34,19 @@ func (h *Heard) Of(addr netip.Addr, from time.Time) (of []Announcement) {
 	return of
 }
 
+// Moves returns when another station than the one before first announced the address,
+// or answered for it.
+func (h *Heard) Moves(addr netip.Addr) (at []time.Time) {
+	before := ""
+	for _, a := range h.Of(addr, time.Time{}) {
+		if before != "" && a.MAC != before {
+			at = append(at, a.At)
+		}
+		before = a.MAC
+	}
+	return at
+}
+
 // NoGratuitous fails if anybody announced the address without being asked.
 func (h *Heard) NoGratuitous(addr netip.Addr, from time.Time) error {
 	for _, a := range h.Of(addr, from) {
