@@ -16,7 +16,6 @@ func init() {
 		"lost": {"", "0 | max N | as-control CONTROL [more=N] | unclaimed [grace=1.5s] [TARGET...]",
 			`what the probes lost, which end with this, of the targets together, or of all:
 0            none, but for a TCP handshake that a move of the address cut through
-0            nothing
 max N        at most N
 as-control   no more than the control lost (and more= requests)
 unclaimed    only while no Service had that port of that address in status and spec, or
