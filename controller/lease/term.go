@@ -56,10 +56,14 @@ func (t *Term) Context(limit time.Duration) (context.Context, context.CancelFunc
 	return context.WithDeadline(context.WithoutCancel(t.ctx), fence)
 }
 
-// extend moves the fence.
+// extend moves the fence, unless the term has ended while the renewal was on its
+// way: then another copy may soon be told that nobody leads.
 func (t *Term) extend(until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		return
+	}
 	t.until = until
 	t.alarm.Reset(time.Until(until))
 }
