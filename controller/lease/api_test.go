@@ -23,6 +23,7 @@ type fakeAPI struct {
 	lease   *coordv1.Lease
 	changed chan struct{}
 	slowest time.Duration // a request or an answer takes at most this long
+	answers time.Duration // an answer, if that is slower
 	lost    float64       // how many of a hundred requests, and answers, are lost
 }
 
@@ -32,11 +33,12 @@ func newFakeAPI(seed uint64) *fakeAPI {
 
 var resource = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
 
-// delay draws how long the next message takes, and whether it is lost.
-func (f *fakeAPI) delay() (time.Duration, bool) {
+// delay draws how long the next message takes, at most slowest or what is given,
+// and whether it is lost.
+func (f *fakeAPI) delay(slowest time.Duration) (time.Duration, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return time.Duration(f.random.Int64N(int64(f.slowest) + 1)), f.random.Float64()*100 < f.lost
+	return time.Duration(f.random.Int64N(int64(max(f.slowest, slowest)) + 1)), f.random.Float64()*100 < f.lost
 }
 
 // set does what the API does at one moment.
@@ -78,8 +80,8 @@ func (c *client) Update(ctx context.Context, l *coordv1.Lease) (*coordv1.Lease, 
 		err   error
 	}
 	answer := make(chan result, 1)
-	there, lostThere := c.delay()
-	back, lostBack := c.delay()
+	there, lostThere := c.delay(0)
+	back, lostBack := c.delay(c.answers)
 	cut := c.isCut()
 	go func() {
 		time.Sleep(there)
@@ -103,7 +105,7 @@ func (c *client) Update(ctx context.Context, l *coordv1.Lease) (*coordv1.Lease, 
 
 func (c *client) Watch(ctx context.Context, seen func(*coordv1.Lease)) {
 	for ctx.Err() == nil {
-		late, _ := c.delay()
+		late, _ := c.delay(0)
 		select {
 		case <-ctx.Done():
 			return

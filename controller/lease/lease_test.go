@@ -89,6 +89,9 @@ func storm(t *testing.T, seed uint64, alter func(*Config)) (twice int) {
 		random := rand.New(rand.NewPCG(seed, 2))
 		api := newFakeAPI(seed)
 		api.slowest, api.lost = 4*time.Second, 10
+		if seed%2 == 1 { // only answers are slow: the others know before the leader does
+			api.slowest, api.answers = 200*time.Millisecond, 4*time.Second
+		}
 		c := gather(api, 3, alter)
 		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); {
 			if random.IntN(300) == 0 {
