@@ -28,7 +28,7 @@ func proxiesFollow(ctx context.Context, lab Lab, a *api) error {
 		}
 	}
 	for _, node := range lab.Nodes() {
-		err := until(ctx, time.Minute, func() error {
+		err := until(ctx, 2*time.Minute, func() error {
 			out, err := lab.Exec(node, "sh", "-c", "iptables-save | grep -qwF "+backend+" || nft list ruleset | grep -qwF "+backend).CombinedOutput()
 			if err != nil {
 				time.Sleep(100 * time.Millisecond) // it costs some
