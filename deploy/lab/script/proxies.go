@@ -10,7 +10,7 @@ import (
 
 // proxiesFollow waits until every node's kube-proxy does what the API says. After an
 // outage of the API server it asks again at growing intervals, and may program nothing
-// for half a minute: what is lost then is lost with any load balancer.
+// for a minute: what is lost then is lost with any load balancer.
 func proxiesFollow(ctx context.Context, lab Lab, a *api) error {
 	const name = "kube-proxy-follows"
 	now := time.Now().UnixMilli()

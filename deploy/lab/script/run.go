@@ -201,8 +201,7 @@ func (r *run) evidence() string {
 		}
 		_ = os.WriteFile(filepath.Join(dir, name), out, 0o644) // evidence is as good as it gets
 	}
-	since := r.begun.Format(time.RFC3339)
-	keep("holdfast.log", "logs", "-n", namespace, "-l", "app.kubernetes.io/name=holdfast", "--prefix", "--timestamps", "--tail=-1", "--since-time="+since)
+	keep("holdfast.log", r.logs("--timestamps")...)
 	keep("objects.yaml", "get", "services,pods,endpointslices,events,nodes", "-A", "-o", "yaml")
 	keep("config.yaml", "get", "ipaddresspools,l2advertisements,pods,leases", "-n", namespace, "-o", "yaml")
 	var b strings.Builder

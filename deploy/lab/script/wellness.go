@@ -27,20 +27,16 @@ func auditEnd(path string) int64 {
 	return info.Size()
 }
 
-// unread is what an API server says that has just started and has not read its roles
-// yet: it denies everything to everybody.
-const unread = `"holdfast" not found`
+// young is how long an API server that was just started may deny everything to
+// everybody: it has not read its roles yet.
+const young = 10 * time.Second
 
 // ending is what it says, with the same code, of an Event in a namespace that is
 // being deleted.
 const ending = "because it is being terminated"
 
-// young is how long an API server that was just started may deny for that reason
-// without giving it.
-const young = 10 * time.Second
-
 // denied returns the requests in the audit log, from an offset on, that roles forbade,
-// but for those that an API server had just been started to answer.
+// but for those to a young server.
 func denied(path string, from int64, starts []time.Time) (all []string, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +71,7 @@ func denied(path string, from int64, starts []time.Time) (all []string, err erro
 			since := e.RequestReceivedTimestamp.Sub(t)
 			return since >= 0 && since < young
 		})
-		if m := e.ResponseStatus.Message; e.ResponseStatus.Code != 403 || early || strings.Contains(m, unread) || strings.Contains(m, ending) {
+		if m := e.ResponseStatus.Message; e.ResponseStatus.Code != 403 || early || strings.Contains(m, ending) {
 			continue
 		}
 		path, _, _ := strings.Cut(e.RequestURI, "?")
@@ -83,6 +79,12 @@ func denied(path string, from int64, starts []time.Time) (all []string, err erro
 			all = append(all, what)
 		}
 	}
+}
+
+// logs are the arguments of kubectl for what all copies have logged in this run.
+func (r *run) logs(more ...string) []string {
+	return append([]string{"logs", "-n", namespace, "-l", "app.kubernetes.io/name=holdfast", "--prefix", "--tail=-1",
+		"--since-time=" + r.begun.Format(time.RFC3339)}, more...)
 }
 
 // unwell says what is wrong with holdfast itself.
@@ -100,7 +102,7 @@ func (r *run) unwell(ctx context.Context) (failures []string) {
 	// A node that has just come back does not serve its logs at once.
 	var out []byte
 	err = until(ctx, 20*time.Second, func() (err error) {
-		out, err = r.lab.Kubectl("logs", "-n", namespace, "-l", "app.kubernetes.io/name=holdfast", "--prefix", "--tail=-1", "--since-time="+r.begun.Format(time.RFC3339)).Output()
+		out, err = r.lab.Kubectl(r.logs()...).Output()
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 			return fmt.Errorf("reading holdfast's logs: %w: %s", err, exit.Stderr)
 		}

@@ -21,7 +21,6 @@ func TestDeniedRequestsAreSeen(t *testing.T) {
 	const after = before + `{"verb":"list","requestURI":"/api/v1/pods?limit=500","responseStatus":{"code":403}}
 {"verb":"list","requestURI":"/api/v1/pods?limit=1","responseStatus":{"code":403}}
 {"verb":"watch","requestURI":"/api/v1/nodes","responseStatus":{"code":200}}
-{"verb":"watch","requestURI":"/api/v1/services","responseStatus":{"code":403,"message":"rbac: clusterrole.rbac.authorization.k8s.io \"holdfast\" not found"}}
 {"verb":"watch","requestURI":"/api/v1/nodes","requestReceivedTimestamp":"2026-01-02T03:04:05.000000Z","responseStatus":{"code":403}}
 {"verb":"create","requestURI":"/api/v1/events","responseStatus":{"code":403,"message":"forbidden because it is being terminated"}}
 {"verb":"watch","requestURI":"/api/v1/endpoints","requestReceivedTimestamp":"2026-01-02T03:04:55.000000Z","responseStatus":{"code":403}}
