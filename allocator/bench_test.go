@@ -140,6 +140,6 @@ func BenchmarkOwner(b *testing.B) {
 	seat.Addr = netip.MustParseAddr("10.0.0.1")
 	b.ReportAllocs()
 	for b.Loop() {
-		seat.Owner(func(string) bool { return true }, "node-7")
+		seat.Owner(func(string) bool { return true }, "", func(string) int { return 7 })
 	}
 }

@@ -85,9 +85,11 @@
 //     set with the oldest). A Service without a usable endpoint or without an
 //     advertisement constrains nothing.
 //  15. An address has a node while one of its Services has one.
-//  16. Whoever sees the same Seat and the same living nodes chooses the same owner;
-//     it changes only for a dead owner, a lost seat or a greater weight. The heir is
-//     who owns when the owner is dead.
+//  16. Whoever sees the same Seat, the same living nodes and the same loads chooses
+//     the same owner; it changes only for a dead owner, a lost seat or a greater
+//     weight. The heir is who owns when the owner is dead.
+//  17. Of nodes that may answer for the same addresses and are of the same weight,
+//     none is given one while it owns clearly more than another (Crowded).
 //
 // # Left to others
 //

@@ -207,6 +207,17 @@ func compareServed(a, b []bool) int {
 	return 0
 }
 
+// truth orders two statements, the true one last.
+func truth(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
 // Peers returns the internal addresses of every node.
 func (s *Snapshot) Peers() map[string][]netip.Addr {
 	peers := make(map[string][]netip.Addr, len(s.nodes))
