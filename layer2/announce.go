@@ -14,6 +14,11 @@ var rounds = [...]time.Duration{
 	time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second,
 }
 
+// refresh is the time between two announcements of an address that stays where it
+// is: less than the 5 minutes for which switches remember by default where a
+// station is, should its owner be silent otherwise.
+const refresh = 4 * time.Minute
+
 const (
 	batch = 256                  // announcements at once
 	pause = 2 * time.Millisecond // then a breath, and room in the transmit queues
@@ -23,18 +28,49 @@ const (
 // errBusy means that a queue is full.
 var errBusy = errors.New("transmit queue is full")
 
-// burst is the series of announcements of one address on one port. It is dead
-// when its seat has another one.
+// burst is the series of announcements of one address on one port, or of probes
+// for it. It is dead when its port is closed, and when its seat has another one.
 type burst struct {
 	port  *port
-	seat  *seat
+	seat  *seat  // nil: these are probes
+	probe *probe // nil: these are announcements
 	addr  netip.Addr
 	start time.Time
 }
 
-// queue holds the bursts that wait for each round. All bursts have the same
-// rounds, so each list is in the order of time.
-type queue [len(rounds)][]*burst
+// probes is how many rounds of a burst ask for an address.
+const probes = 3
+
+func (b *burst) rounds() int {
+	if b.probe != nil {
+		return probes
+	}
+	return len(rounds)
+}
+
+func (b *burst) dead() bool { return b.port.closed || b.seat != nil && b.seat.burst != b }
+
+// wanted says whether the burst is what the set asks for, which may be newer than
+// the seats.
+func (b *burst) wanted(t *table) bool {
+	if b.probe != nil {
+		return t.probed[b.addr] == b.probe
+	}
+	h := t.lookup(b.addr, b.port.face.Load())
+	return h != nil && h.life == b.seat.life
+}
+
+// queue holds the bursts that wait for each round, and last those that wait to be
+// refreshed. All bursts have the same rounds, so each list is in the order of time.
+type queue [len(rounds) + 1][]*burst
+
+// after is when a round is due, from the start of a burst or its last refresh.
+func after(round int) time.Duration {
+	if round < len(rounds) {
+		return rounds[round]
+	}
+	return refresh
+}
 
 // start begins a burst at the next call of announce, if there is a carrier.
 func (r *runner) start(p *port, addr netip.Addr, s *seat) {
@@ -69,8 +105,7 @@ func (r *runner) sendDue(now time.Time) (first []*burst, full bool, err error) {
 	sent := 0
 	for round := range r.queue {
 		for b := r.queue.first(round, now); b != nil; b = r.queue.first(round, now) {
-			// The set may be newer than the seats.
-			if h := r.a.held.Load().lookup(b.addr, b.port.face.Load()); h == nil || h.life != b.seat.life {
+			if !b.wanted(r.a.held.Load()) {
 				r.queue.drop(round)
 				continue
 			}
@@ -82,15 +117,13 @@ func (r *runner) sendDue(now time.Time) (first []*burst, full bool, err error) {
 				return first, false, err
 			}
 			r.queue.drop(round)
-			if err == nil && !b.seat.sent {
+			if err == nil && b.seat != nil && !b.seat.sent {
 				b.seat.sent = true
 				if b.seat.life.since.CompareAndSwap(0, time.Now().UnixNano()) {
 					first = append(first, b)
 				}
 			}
-			if round+1 < len(rounds) {
-				r.queue[round+1] = append(r.queue[round+1], b)
-			}
+			r.queue.again(b, round, now)
 		}
 	}
 	return first, false, nil
@@ -100,16 +133,28 @@ func (r *runner) sendDue(now time.Time) (first []*burst, full bool, err error) {
 func (q *queue) first(round int, now time.Time) *burst {
 	for len(q[round]) > 0 {
 		b := q[round][0]
-		if b.seat.burst != b {
+		if b.dead() {
 			q.drop(round)
 			continue
 		}
-		if b.start.Add(rounds[round]).After(now) {
+		if b.start.Add(after(round)).After(now) {
 			return nil
 		}
 		return b
 	}
 	return nil
+}
+
+// again puts a burst where it waits for what follows a round.
+func (q *queue) again(b *burst, round int, now time.Time) {
+	next := round + 1
+	if next >= b.rounds() {
+		if b.probe != nil {
+			return
+		}
+		next, b.start = len(rounds), now
+	}
+	q[next] = append(q[next], b)
 }
 
 // drop removes the first burst of a round.
@@ -126,7 +171,7 @@ func (q *queue) next(now time.Time) (wait time.Duration, any bool) {
 		if len(q[round]) == 0 {
 			continue
 		}
-		d := max(0, q[round][0].start.Add(rounds[round]).Sub(now))
+		d := max(0, q[round][0].start.Add(after(round)).Sub(now))
 		if !any || d < wait {
 			wait, any = d, true
 		}
@@ -138,7 +183,11 @@ func (q *queue) next(now time.Time) (wait time.Duration, any bool) {
 func (r *runner) send(b *burst) error {
 	own := b.port.link.mac
 	var frames [2][]byte
-	if b.addr.Is4() {
+	count := &r.a.count.gratuitous
+	if b.probe != nil {
+		frames[0] = question(r.frames[0][:0], b.addr, own)
+		count = &r.a.count.probes
+	} else if b.addr.Is4() {
 		for i, p := range arpAnnouncements(b.addr, own) {
 			frames[i] = appendARP(r.frames[i][:0], broadcast, p)
 		}
@@ -154,7 +203,7 @@ func (r *runner) send(b *burst) error {
 			r.a.log.Debug("announcing", "address", b.addr, "interface", b.port.link.name, "err", err)
 			return err
 		}
-		r.a.count.gratuitous.add(b.addr.Is6())
+		count.add(b.addr.Is6())
 	}
 	return nil
 }

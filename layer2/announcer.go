@@ -1,7 +1,9 @@
 package layer2
 
 import (
+	"bytes"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"regexp"
@@ -16,6 +18,7 @@ type Announcer struct {
 	exclude   []*regexp.Regexp
 	heard     func(netip.Addr, string, net.HardwareAddr)
 	announced func(netip.Addr, string)
+	changed   func()
 	system    system // nil: the kernel's, opened by Run
 	count     counters
 
@@ -28,6 +31,8 @@ type Announcer struct {
 	mu    sync.Mutex // ports and what is in them: Run writes, Status and Stats read
 	ports map[int]*port
 
+	changes uint64 // of what Config.Changed tells; with mu
+
 	claims  chan claim // for Config.Heard
 	started atomic.Bool
 }
@@ -37,7 +42,7 @@ func New(c Config) *Announcer { return newAnnouncer(c, nil) }
 
 func newAnnouncer(c Config, s system) *Announcer {
 	a := &Announcer{
-		log: c.Log, exclude: c.Exclude, heard: c.Heard, announced: c.Announced, system: s,
+		log: c.Log, exclude: c.Exclude, heard: c.Heard, announced: c.Announced, changed: c.Changed, system: s,
 		work: make(chan struct{}, 1), ports: map[int]*port{}, claims: make(chan claim, 1024),
 	}
 	if a.log == nil {
@@ -99,6 +104,22 @@ func (a *Announcer) Status() []Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return held.status(a.ports)
+}
+
+// Stations returns the hardware addresses with which this node answers now,
+// without repetition, in order.
+func (a *Announcer) Stations() []net.HardwareAddr {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := map[mac]bool{}
+	for _, p := range a.ports {
+		all[p.link.mac] = true
+	}
+	var out []net.HardwareAddr
+	for _, m := range slices.SortedFunc(maps.Keys(all), func(x, y mac) int { return bytes.Compare(x[:], y[:]) }) {
+		out = append(out, net.HardwareAddr(slices.Clone(m[:])))
+	}
+	return out
 }
 
 // Stats returns the counters and gauges.

@@ -1,6 +1,9 @@
 package layer2
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // face is an interface as answers need it: immutable, replaced when the
 // interface changes.
@@ -8,6 +11,15 @@ type face struct {
 	name string
 	mac  mac
 	auto bool // serves entries that name no interface
+}
+
+// among says whether the interface is one of those named; without names, whether
+// it is not excluded.
+func (f *face) among(names []string) bool {
+	if len(names) == 0 {
+		return f.auto
+	}
+	return slices.Contains(names, f.name)
 }
 
 type macSet map[mac]bool
@@ -38,7 +50,7 @@ func judgeARP(t *table, f *face, ours macSet, frame, buf []byte) (v verdict) {
 	if !ok {
 		return verdict{malformed: true}
 	}
-	if t.byAddr[p.spa] != nil && !ours[p.sha] && !ours[etherSource(frame)] {
+	if t.concerns(p.spa) && !ours[p.sha] && !ours[etherSource(frame)] {
 		v.claimed, v.by = p.spa, p.sha
 	}
 	if p.op == arpRequest && p.tpa != p.spa && t.lookup(p.tpa, f) != nil {
@@ -58,7 +70,7 @@ func judgeNDP(t *table, f *face, ours macSet, frame, buf []byte) (v verdict) {
 		if by == (mac{}) {
 			by = from
 		}
-		if t.byAddr[m.target] != nil && !ours[by] && !ours[from] {
+		if t.concerns(m.target) && !ours[by] && !ours[from] {
 			v.claimed, v.by = m.target, by
 		}
 		return v

@@ -2,6 +2,7 @@ package layer2
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -19,8 +20,8 @@ import (
 )
 
 // pingerVar makes this binary ask for an address on eth0 and print how long
-// the answers took: "ADDR COUNT PAUSE". A process of its own, so that it and
-// the Announcer do not share a scheduler.
+// the answers took, median and 99 %, and how many did not come: "ADDR COUNT PAUSE".
+// A process of its own, so that it and the Announcer do not share a scheduler.
 const pingerVar = "HOLDFAST_LAYER2_PING"
 
 func pinger() {
@@ -29,13 +30,51 @@ func pinger() {
 	count, _ := strconv.Atoi(f[1])
 	pause, _ := time.ParseDuration(f[2])
 	times, err := ping(addr, count, pause)
+	if err == nil && len(times) == 0 {
+		err = errors.New("nothing was answered")
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	slices.Sort(times)
-	fmt.Println(times[len(times)/2].Nanoseconds(), times[len(times)*99/100].Nanoseconds())
+	fmt.Println(times[len(times)/2].Nanoseconds(), times[len(times)*99/100].Nanoseconds(), count-len(times))
 	os.Exit(0)
+}
+
+// flooderVar makes this binary ask for an address on eth0 so many times a second,
+// until it is killed: "ADDR RATE".
+const flooderVar = "HOLDFAST_LAYER2_FLOOD"
+
+func flooder() {
+	f := strings.Fields(os.Getenv(flooderVar))
+	rate, _ := strconv.Atoi(f[1])
+	if err := flood(netip.MustParseAddr(f[0]), rate); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(1)
+}
+
+func flood(addr netip.Addr, rate int) error {
+	ifi, err := net.InterfaceByName("eth0")
+	if err != nil {
+		return err
+	}
+	fd, err := packetSocket(ifi.Index, typeARP, arpFilter)
+	if err != nil {
+		return err
+	}
+	own := mac(ifi.HardwareAddr)
+	frame := appendARP(nil, broadcast, arpPacket{op: arpRequest, sha: own, spa: netip.MustParseAddr("192.0.2.200"), tpa: addr})
+	began, sent := time.Now(), 0
+	for {
+		for due := int(time.Since(began).Seconds() * float64(rate)); sent < due; sent++ {
+			if _, err := unix.Write(fd, frame); err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.ENOBUFS) {
+				return err
+			}
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
 }
 
 func ping(addr netip.Addr, count int, pause time.Duration) (times []time.Duration, err error) {
@@ -50,6 +89,9 @@ func ping(addr netip.Addr, count int, pause time.Duration) (times []time.Duratio
 	if err := unix.SetNonblock(fd, false); err != nil {
 		return nil, err
 	}
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}); err != nil {
+		return nil, err
+	}
 	own := mac(ifi.HardwareAddr)
 	frame := appendARP(nil, broadcast, arpPacket{op: arpRequest, sha: own, spa: hostNet4.Addr(), tpa: addr})
 	buf := make([]byte, 128)
@@ -60,14 +102,17 @@ func ping(addr netip.Addr, count int, pause time.Duration) (times []time.Duratio
 		}
 		for {
 			n, err := unix.Read(fd, buf)
+			if errors.Is(err, unix.EAGAIN) {
+				break
+			}
 			if err != nil {
 				return nil, err
 			}
 			if p, ok := parseARP(buf[:n]); ok && p.op == arpReply && p.spa == addr {
+				times = append(times, time.Since(start))
 				break
 			}
 		}
-		times = append(times, time.Since(start))
 		if pause > 0 {
 			ts := syscall.NsecToTimespec(pause.Nanoseconds())
 			_ = syscall.Nanosleep(&ts, nil)
@@ -105,23 +150,55 @@ func BenchmarkARP(b *testing.B) {
 			b.Run("pause="+pause+"/"+c.name, func(b *testing.B) {
 				c.run(b)
 				b.ResetTimer()
-				cmd := world.Command(h.ns, "/proc/self/exe")
-				if self, err := os.Executable(); err == nil {
-					cmd = world.Command(h.ns, self)
-				}
-				cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %s", pingerVar, c.addr, max(b.N, 500), pause))
-				out, err := cmd.Output()
-				if exit, is := err.(*exec.ExitError); is {
-					b.Fatalf("%v: %s", err, exit.Stderr)
-				}
-				var p50, p99 float64
-				if _, err := fmt.Sscan(string(out), &p50, &p99); err != nil {
-					b.Fatal(err)
-				}
-				b.ReportMetric(p50, "p50-ns")
-				b.ReportMetric(p99, "p99-ns")
+				reportPings(b, h.ns, c.addr, max(b.N, 500), pause)
 			})
 		}
+	}
+}
+
+// again is this binary in a network namespace, with an order for it.
+func again(b *testing.B, ns, order string) *exec.Cmd {
+	self, err := os.Executable()
+	must(b, err)
+	cmd := world.Command(ns, self)
+	cmd.Env = append(os.Environ(), order)
+	return cmd
+}
+
+func reportPings(b *testing.B, ns string, addr netip.Addr, count int, pause string) {
+	out, err := again(b, ns, fmt.Sprintf("%s=%s %d %s", pingerVar, addr, count, pause)).Output()
+	if exit, is := err.(*exec.ExitError); is {
+		b.Fatalf("%v: %s", err, exit.Stderr)
+	}
+	var p50, p99, lost float64
+	if _, err := fmt.Sscan(string(out), &p50, &p99, &lost); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(p50, "p50-ns")
+	b.ReportMetric(p99, "p99-ns")
+	b.ReportMetric(100*lost/float64(count), "%-unanswered")
+}
+
+// BenchmarkFlood measures what a host gets while a neighbour asks 50,000 times a
+// second: the kernel's answers for an address of its own, and ours.
+func BenchmarkFlood(b *testing.B) {
+	s := newVeth(b)
+	n := s.node(b).(*vethNode)
+	n.add(b, "eth0", macA)
+	h, bad := s.host(b, hostNet4, hostNet6).(*vethHost), s.host(b, netip.MustParsePrefix("192.0.2.200/24"), netip.MustParsePrefix("2001:db8::200/64")).(*vethHost)
+	own := netip.MustParseAddr("192.0.2.1")
+	must(b, world.IP(n.ns, "addr add "+own.String()+"/24 dev eth0"))
+	a := n.run(b, Config{})
+	a.Set(entries(vip4))
+	until(b, "announced", func() bool { return !a.Status()[0].Since.IsZero() })
+	for name, addr := range map[string]netip.Addr{"kernel": own, "holdfast": vip4} {
+		b.Run(name, func(b *testing.B) {
+			cmd := again(b, bad.ns, fmt.Sprintf("%s=%s 50000", flooderVar, addr))
+			must(b, cmd.Start())
+			defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }() // it is to end so
+			b.ResetTimer()
+			reportPings(b, h.ns, addr, max(b.N, 500), "1ms")
+		})
 	}
 }
 

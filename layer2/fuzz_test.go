@@ -14,7 +14,8 @@ func FuzzJudge(f *testing.F) {
 	f.Add(appendARP(nil, broadcast, arpAnnouncements(vip4, foreign)[0]))
 	f.Add(appendARP(nil, broadcast, arpAnnouncements(vip4, macB)[1]))
 	f.Add(appendNDP(nil, macA, foreign, solicit))
-	f.Add(withoutOption(appendNDP(nil, macA, foreign, solicit)))
+	solicit.link = mac{}
+	f.Add(appendNDP(nil, macA, foreign, solicit))
 	f.Add(appendNDP(nil, allNodes, foreign, advertisement(vip6, allNodesIP, foreign)))
 	f.Add([]byte{})
 

@@ -3,7 +3,8 @@
 //
 // It decides which frames go on the wire: for a set of addresses that somebody
 // else decided ([Announcer.Set]) and the interfaces as they are right now
-// (netlink), it replies to requests, sends gratuitous announcements and
+// (netlink), it replies to requests, sends gratuitous announcements, asks whether
+// a station has an address that is not in the set ([Announcer.Probe]), and
 // reports when another station claims one of the addresses. The addresses
 // need not be, and normally are not, configured on any interface: this package
 // never touches the configuration of the kernel, and asks of it no more than
@@ -23,8 +24,8 @@
 //  3. An address is announced on an interface when it is new there: it came
 //     with Set, its entry gained the interface, or the interface itself came
 //     up, came back or got another hardware address. An address that stays, on
-//     an interface that stays, is never announced again by itself, however
-//     often Set is called.
+//     an interface that stays, is announced again every 4 minutes and not
+//     otherwise, however often Set is called.
 //  4. Set replaces the whole set at one instant: no address that is in the old
 //     and in the new set is unanswered in between. Set does not wait for the
 //     wire, for netlink or for Run.
@@ -32,6 +33,8 @@
 //     and tried again, and the others go on.
 //  6. Config.Heard is never called for a frame of this node, whichever of its
 //     interfaces sent it.
+//  7. A question (Probe) claims nothing, and is asked only for addresses that are
+//     not in the set.
 //
 // # On the wire
 //
@@ -44,8 +47,8 @@
 // (RFC 4291 §2.7.1) are joined through the kernel so that switches which snoop
 // MLD learn of them.
 //
-// Announcements go out at 0, 20 and 40 ms and at 1, 2, 4 and 8 s. They are
-// paced, so that thousands of addresses do not overrun a transmit queue.
+// Announcements go out at 0, 20 and 40 ms and at 1, 2, 4 and 8 s, and then every
+// 4 minutes. They are paced, so that thousands of addresses do not overrun a transmit queue.
 //
 // # Left to others
 //
@@ -83,7 +86,7 @@ type Config struct {
 	// name no interface. Nil means DefaultExclude, empty excludes nothing.
 	Exclude []*regexp.Regexp
 	// Heard, if set, is called when another station announces or answers one
-	// of the addresses in the set: an ARP packet of either operation with the
+	// of the addresses in the set, or one that is being asked for (Probe): an ARP packet of either operation with the
 	// address as its sender, or a neighbour advertisement for it. iface is the
 	// interface it was heard on, mac the hardware address it claims (the
 	// callee may keep it). Calls come one at a time, in the order of the
@@ -96,6 +99,10 @@ type Config struct {
 	// interfaces, rounds and re-announcements. It is called from Run and must
 	// not block; it may call Set.
 	Announced func(addr netip.Addr, iface string)
+	// Changed, if set, is called after an interface came into use or went out of
+	// it, lost its carrier or got it back, or got another hardware address. It is
+	// called from Run and must not block; it may call Set.
+	Changed func()
 }
 
 // DefaultExclude matches the interfaces that container runtimes, CNI plugins
@@ -128,6 +135,7 @@ type Status struct {
 type Stats struct {
 	Answered   Families // requests answered
 	Gratuitous Families // announcement frames sent
+	Probes     Families // probes sent
 	Heard      Families // frames of other stations that claim an address of the set
 	Malformed  Families // frames that passed the filter and made no sense
 

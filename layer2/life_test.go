@@ -3,6 +3,7 @@ package layer2
 import (
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -154,4 +155,27 @@ func playGroups(t *testing.T, s segment) {
 	step(1, other6, vip4)
 	step(0, vip4)
 	step(1, vip6)
+}
+
+// What stays is announced again every four minutes: one round, not a burst.
+func TestRefreshes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeSegment{}
+		_, _, st := stand(t, s, Config{})
+		time.Sleep(rounds[len(rounds)-1] + time.Second)
+		st.forget()
+		for i := range 3 {
+			time.Sleep(refresh - 10*time.Second)
+			for _, addr := range both {
+				if all := st.sightings(announces(addr)); len(all) > 0 {
+					t.Errorf("round %d: announced too early: %+v", i, all)
+				}
+			}
+			time.Sleep(10 * time.Second)
+			if v4, v6 := st.sightings(announces(vip4)), st.sightings(announces(vip6)); len(v4) != 2 || len(v6) != 1 {
+				t.Errorf("round %d: %d and %d frames, want one announcement each", i, len(v4), len(v6))
+			}
+			st.forget()
+		}
+	})
 }

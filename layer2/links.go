@@ -45,7 +45,7 @@ func (a *Announcer) auto(name string) bool {
 
 // wanted says whether there is to be a port on the interface.
 func (a *Announcer) wanted(t *table, l link) bool {
-	return l.fit && l.up && l.mac.station() && (t.names[l.name] || a.auto(l.name))
+	return l.fit && l.up && l.mac.station() && (t.names[l.name] || t.asks(l.name) || a.auto(l.name))
 }
 
 // relist takes a whole list of interfaces as the truth.

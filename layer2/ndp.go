@@ -102,22 +102,29 @@ func advertisement(addr, dst netip.Addr, own mac) neighborMessage {
 	return m
 }
 
-// appendNDP appends the frame that carries m with its link-layer option.
+// appendNDP appends the frame that carries m, with its link-layer option unless m
+// has none.
 func appendNDP(b []byte, dst, src mac, m neighborMessage) []byte {
 	b = appendEther(b, dst, src, typeIPv6)
 	from, to, target := m.src.As16(), m.dst.As16(), m.target.As16()
-	b = append(b, 0x60, 0, 0, 0, 0, neighborLen+8, protoICMPv6, hopLimit)
+	size := byte(neighborLen)
+	if m.link != (mac{}) {
+		size += 8
+	}
+	b = append(b, 0x60, 0, 0, 0, 0, size, protoICMPv6, hopLimit)
 	b = append(b, from[:]...)
 	b = append(b, to[:]...)
 	start := len(b)
 	b = append(b, m.kind, 0, 0, 0, m.flags, 0, 0, 0)
 	b = append(b, target[:]...)
-	option := byte(optionTargetLink)
-	if m.kind == neighborSolicitation {
-		option = optionSourceLink
+	if m.link != (mac{}) {
+		option := byte(optionTargetLink)
+		if m.kind == neighborSolicitation {
+			option = optionSourceLink
+		}
+		b = append(b, option, 1)
+		b = append(b, m.link[:]...)
 	}
-	b = append(b, option, 1)
-	b = append(b, m.link[:]...)
 	binary.BigEndian.PutUint16(b[start+2:], checksum(m.src, m.dst, b[start:]))
 	return b
 }

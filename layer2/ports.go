@@ -3,6 +3,7 @@ package layer2
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // wire is an open interface.
@@ -34,6 +35,7 @@ type port struct {
 	six     int  // IPv6 addresses among the seats
 	ndp     bool // listening
 	applied *table
+	closed  bool
 }
 
 // seat is an address on a port.
@@ -60,7 +62,14 @@ func (r *runner) reconcile() {
 	a.set.Unlock()
 
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	was := a.changes
+	defer func() {
+		changed := a.changes != was
+		a.mu.Unlock()
+		if changed && a.changed != nil {
+			a.changed()
+		}
+	}()
 	for index, p := range a.ports {
 		if l, known := r.links[index]; !known || !a.wanted(t, l) || l.ipv6 != p.link.ipv6 {
 			r.close(p)
@@ -79,7 +88,7 @@ func (r *runner) reconcile() {
 		}
 		r.update(p, l)
 		r.seat(p, t)
-		r.listen(p)
+		r.listen(p, t)
 		r.join(p)
 		for _, addr := range asked {
 			if s := p.seats[addr]; s != nil {
@@ -87,6 +96,7 @@ func (r *runner) reconcile() {
 			}
 		}
 	}
+	r.ask(t, time.Now())
 }
 
 // open makes the port of an interface, or says once why it can not.
@@ -106,11 +116,14 @@ func (r *runner) open(t *table, l link) *port {
 	delete(r.trouble, l.index)
 	p.wire = w
 	r.a.ports[l.index] = p
+	r.a.changes++
 	r.a.log.Info("answering on interface", "interface", l.name, "mac", l.mac)
 	return p
 }
 
 func (r *runner) close(p *port) {
+	p.closed = true
+	r.a.changes++
 	delete(r.a.ports, p.link.index)
 	for _, s := range p.seats {
 		s.burst = nil
@@ -149,6 +162,7 @@ func (r *runner) update(p *port, l link) {
 	if old.mac == l.mac && old.running == l.running {
 		return
 	}
+	r.a.changes++
 	for addr, s := range p.seats {
 		s.sent, s.burst = false, nil
 		if l.running {
@@ -224,9 +238,9 @@ func (r *runner) leave(p *port, addr netip.Addr) {
 	}
 }
 
-// listen receives NDP while there is an IPv6 address.
-func (r *runner) listen(p *port) {
-	want := p.six > 0
+// listen receives NDP while there is an IPv6 address, or one is asked for.
+func (r *runner) listen(p *port, t *table) {
+	want := p.six > 0 || t.asksNDP(p.face.Load())
 	if p.ndp == want {
 		return
 	}

@@ -96,7 +96,12 @@ func (r *runner) loop(ctx context.Context) {
 			r.resync()
 		case <-due.C:
 		}
-		if wait, any := r.announce(time.Now()); any {
+		now := time.Now()
+		wait, any := r.announce(now)
+		if end, asking := r.expire(now); asking && (!any || end < wait) {
+			wait, any = end, true
+		}
+		if any {
 			due.Reset(wait)
 		}
 	}

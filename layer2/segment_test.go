@@ -237,15 +237,3 @@ func entries(addrs ...netip.Addr) []Entry {
 	}
 	return out
 }
-
-// withoutOption takes the link-layer option out of a solicitation.
-func withoutOption(frame []byte) []byte {
-	frame = frame[:len(frame)-8]
-	ip := frame[etherLen:]
-	ip[5] = neighborLen
-	icmp := ip[ipv6Len:]
-	icmp[2], icmp[3] = 0, 0
-	sum := checksum(netip.AddrFrom16([16]byte(ip[8:24])), netip.AddrFrom16([16]byte(ip[24:40])), icmp)
-	icmp[2], icmp[3] = byte(sum>>8), byte(sum)
-	return frame
-}

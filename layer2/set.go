@@ -13,6 +13,8 @@ type table struct {
 	order   []netip.Addr        // of announcements: as the entries came
 	names   map[string]bool     // interfaces that some entry names
 	refused map[netip.Addr]bool // told of already
+
+	probed map[netip.Addr]*probe // asked for, and not held
 }
 
 // holding is what is known of an address in the set.
@@ -27,12 +29,7 @@ type life struct {
 }
 
 // on says whether the address is held on an interface.
-func (h *holding) on(f *face) bool {
-	if len(h.names) == 0 {
-		return f.auto
-	}
-	return slices.Contains(h.names, f.name)
-}
+func (h *holding) on(f *face) bool { return f.among(h.names) }
 
 // lookup returns the holding of an address if it is held on that interface.
 func (t *table) lookup(addr netip.Addr, f *face) *holding {
@@ -78,6 +75,7 @@ func (t *table) replace(entries []Entry) (next *table, refused []netip.Addr) {
 	if !changed {
 		return t, nil
 	}
+	next.probed = next.unheld(t.probed)
 	return next, refused
 }
 

@@ -19,14 +19,14 @@ func (f *families) add(v6 bool) {
 func (f *families) read() Families { return Families{IPv4: f.v4.Load(), IPv6: f.v6.Load()} }
 
 type counters struct {
-	answered, gratuitous, heard, malformed           families
+	answered, gratuitous, probes, heard, malformed   families
 	heardDropped, receiveErrors, sendErrors, resyncs atomic.Uint64
 }
 
 func (c *counters) read() Stats {
 	return Stats{
 		Answered: c.answered.read(), Gratuitous: c.gratuitous.read(),
-		Heard: c.heard.read(), Malformed: c.malformed.read(),
+		Probes: c.probes.read(), Heard: c.heard.read(), Malformed: c.malformed.read(),
 		HeardDropped: c.heardDropped.Load(), ReceiveErrors: c.receiveErrors.Load(),
 		SendErrors: c.sendErrors.Load(), Resyncs: c.resyncs.Load(),
 	}

@@ -19,7 +19,9 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv(pingerVar) != "" {
 		pinger()
-		return
+	}
+	if os.Getenv(flooderVar) != "" {
+		flooder()
 	}
 	world.Main(m.Run)
 }

@@ -45,6 +45,8 @@ var plays = map[string]func(t *testing.T, s segment){
 	"hears other stations and never itself":                    playHears,
 	"hands over with no moment in which nobody answers":        playHandover,
 	"announces again when asked":                               playAgain,
+	"asks who has an address without claiming it":              playProbe,
+	"asks on an interface that it uses for nothing else":       playProbeElsewhere,
 	"joins and leaves a group with its first and last address": playGroups,
 }
 
@@ -182,8 +184,8 @@ func playRequests(t *testing.T, s segment) {
 		"ARP probe":         {appendARP(nil, broadcast, probe), sighting{kind: "reply", dst: foreign, asked: netip.IPv4Unspecified(), target: foreign}},
 		"NS multicast":      {appendNDP(nil, groupMAC, foreign, solicit), sighting{kind: "advertisement", dst: foreign, to: from6, flags: "SO"}},
 		"NS unicast":        {appendNDP(nil, macA, foreign, unicast), sighting{kind: "advertisement", dst: foreign, to: from6, flags: "SO"}},
-		"NS without option": {withoutOption(appendNDP(nil, macA, foreign, bare)), sighting{kind: "advertisement", dst: foreign, to: from6, flags: "SO"}},
-		"DAD":               {withoutOption(appendNDP(nil, groupMAC, foreign, dad)), sighting{kind: "advertisement", dst: allNodes, to: allNodesIP, flags: "O"}},
+		"NS without option": {appendNDP(nil, macA, foreign, bare), sighting{kind: "advertisement", dst: foreign, to: from6, flags: "SO"}},
+		"DAD":               {appendNDP(nil, groupMAC, foreign, dad), sighting{kind: "advertisement", dst: allNodes, to: allNodesIP, flags: "O"}},
 	} {
 		quiet(t, a, st)
 		before := a.Stats().Answered
