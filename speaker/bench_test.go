@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -76,6 +77,43 @@ func BenchmarkNodeDies(b *testing.B) {
 				c.receive(now, message{kind: kindFull, node: "n3", life: 1, standing: standing{ready: true}})
 				c.decide(now)
 				b.StartTimer()
+			}
+		})
+	}
+}
+
+// Watching costs the same on every node, however many there are: one second of it,
+// with every answer; and, at each change of the membership, the choice of wards.
+func BenchmarkVigilSecond(b *testing.B) {
+	v := newVigil(Echo{}.orDefault())
+	nodes := map[string]netip.Addr{}
+	for i := range wards {
+		nodes[fmt.Sprint("n", i)] = netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})
+	}
+	v.watch(nodes)
+	now, asked := epoch, 0
+	for b.Loop() {
+		for end := now.Add(time.Second); now.Before(end); {
+			o := v.tick(now)
+			for _, addr := range o.ask {
+				v.echoed(addr)
+			}
+			asked += len(o.ask)
+			now = o.next
+		}
+	}
+	b.ReportMetric(float64(asked)/float64(b.N), "requests/op")
+}
+
+func BenchmarkRing(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var nodes []string
+			for i := range n {
+				nodes = append(nodes, fmt.Sprint("node-", i))
+			}
+			for b.Loop() {
+				ring("node-1", nodes)
 			}
 		})
 	}

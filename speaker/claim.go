@@ -16,6 +16,8 @@ type claim struct {
 	// for the address, on the clock of whoever holds this copy. A claim with a
 	// later basis than one's own was made by a node that knows more.
 	basis time.Time
+	// heard is when this copy came first.
+	heard time.Time
 	// deferring: the claimant believes that somebody else should answer.
 	deferring bool
 	// yielding: and it is not among the candidates itself. It answers until
@@ -49,4 +51,5 @@ type entry struct {
 	addr  netip.Addr
 	claim claim // node is not set: it is the sender of the message
 	gone  bool
+	dark  bool // gone, and nobody has it instead
 }

@@ -75,6 +75,10 @@ func planned(t *rapid.T, cl *cluster, steps int, outages bool) {
 		switch rapid.IntRange(0, 9).Draw(t, "what") {
 		default:
 			cl.edit(t, rapid.SampledFrom(vips).Draw(t, "address"), !outages)
+		case 5:
+			cl.run(2 * time.Second)
+			cl.alarm(rapid.SampledFrom(cl.names).Draw(t, "alarmed"), rapid.SampledFrom(cl.names).Draw(t, "about"))
+			cl.run(4 * time.Second) // who leaves meanwhile has two heirs for a moment
 		case 6, 7:
 			name := rapid.SampledFrom(cl.names).Draw(t, "node to restart")
 			cl.setAPI(name, true) // else it cannot know who is to take over
@@ -101,14 +105,14 @@ func planned(t *rapid.T, cl *cluster, steps int, outages bool) {
 
 var sound = bounds{dark: ms / 1000, first: 4500 * ms, double: 1200 * ms, serves: true, cause: true, ahead: true}
 
-func verdict(t interface{ Fatalf(string, ...any) }, cl *cluster, ch *checker) {
+func judge(t interface{ Fatalf(string, ...any) }, cl *cluster, ch *checker) {
 	if ch.found != "" {
 		t.Fatalf("%s\n%s", ch.found, strings.Join(cl.log, "\n"))
 	}
 }
 
 // Invariants 1, 2, 3 and 4: edits, endpoints that come and go, rolling
-// restarts, datagrams lost.
+// restarts, false alarms, datagrams lost.
 func TestNeverSilentWhenPlanned(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -116,7 +120,7 @@ func TestNeverSilentWhenPlanned(t *testing.T) {
 		ch := watch(cl, sound)
 		cl.boot(t)
 		planned(t, cl, 8, false)
-		verdict(t, cl, ch)
+		judge(t, cl, ch)
 	})
 }
 
@@ -130,30 +134,55 @@ func TestNeverSilentWithoutAPI(t *testing.T) {
 		ch := watch(cl, b)
 		cl.boot(t)
 		planned(t, cl, 8, true)
-		verdict(t, cl, ch)
+		judge(t, cl, ch)
 	})
 }
 
 // Invariants 5 and 6: whatever fails, somebody answers soon, and only one.
 func TestAlwaysOneOwnerAfterFailures(t *testing.T) {
 	t.Parallel()
-	failures(t, false, bounds{dark: 2 * time.Second, first: 4500 * ms, double: time.Hour})
+	// Gossip takes up to a second to miss a daemon; where the kernel lives, so that
+	// nothing is lost, the segment is asked for another one; and a daemon that has
+	// come back meanwhile may have to be waited for.
+	failures(t, []calamity{edited, killed, powered, cabled, wireSplit, healed}, bounds{dark: 2*time.Second + gaze + 2*hush, first: 4500 * ms, double: time.Hour})
+}
+
+// A node that loses its power or its cable is missed as long as its echoes are, at
+// most 260 ms in a simulation, and the time that it takes to ask the segment; or,
+// where who is due has just died too or come up, until that one is passed over.
+func TestAlwaysSoonAfterADeath(t *testing.T) {
+	t.Parallel()
+	failures(t, []calamity{powered, cabled, healed}, bounds{dark: 260*ms + gaze + 2*hush, first: 4500 * ms, double: time.Hour})
 }
 
 // Where gossip fails in parts and the wire does not, the wire decides. A node
 // that gave way may be the next to be needed: then it takes until the truce ends.
 func TestAlwaysOneOwnerWithoutGossip(t *testing.T) {
 	t.Parallel()
-	failures(t, true, bounds{dark: 15 * time.Second, first: 15 * time.Second, double: time.Hour})
+	failures(t, []calamity{edited, killed, powered, cabled, gossipSplit, healed}, bounds{dark: 15 * time.Second, first: 15 * time.Second, double: time.Hour})
 }
 
-func failures(t *testing.T, gossip bool, b bounds) {
+// A calamity is what may break, or come back.
+type calamity int
+
+const (
+	edited calamity = iota
+	killed
+	powered // off, or on again
+	cabled  // pulled, or plugged again
+	gossipSplit
+	wireSplit
+	healed
+)
+
+func failures(t *testing.T, kinds []calamity, b bounds) {
+	gossip := slices.Contains(kinds, gossipSplit)
 	rapid.Check(t, func(t *rapid.T) {
 		cl := begin(t)
 		ch := watch(cl, b)
 		cl.boot(t)
 		for range 6 {
-			cl.calamity(t, gossip)
+			cl.calamity(t, rapid.SampledFrom(kinds).Draw(t, "calamity"))
 			cl.run(8 * time.Second)
 			if !gossip {
 				ch.one(cl)
@@ -166,18 +195,18 @@ func failures(t *testing.T, gossip bool, b bounds) {
 		cl.heal()
 		cl.run(6 * time.Second)
 		ch.one(cl)
-		verdict(t, cl, ch)
+		judge(t, cl, ch)
 	})
 }
 
 // calamity lets something break, or come back.
-func (cl *cluster) calamity(t *rapid.T, gossip bool) {
+func (cl *cluster) calamity(t *rapid.T, kind calamity) {
 	name := rapid.SampledFrom(cl.names).Draw(t, "node")
 	n := cl.nodes[name]
-	switch rapid.IntRange(0, 6).Draw(t, "calamity") {
-	case 0:
+	switch kind {
+	case edited:
 		cl.edit(t, rapid.SampledFrom(vips).Draw(t, "address"), true)
-	case 1:
+	case killed:
 		if n.core != nil {
 			cl.stop(name, false)
 			cl.after(cl.between(10*ms, 3*time.Second), func() {
@@ -186,28 +215,24 @@ func (cl *cluster) calamity(t *rapid.T, gossip bool) {
 				}
 			})
 		}
-	case 2:
+	case powered:
 		if n.power {
 			cl.powerOff(name)
 		} else {
 			cl.powerOn(name)
 		}
-	case 3:
+	case cabled:
 		n.cable = !n.cable
 		cl.say("%s: cable %v", name, n.cable)
 		cl.relink()
 		if n.cable {
 			cl.announceAll(n)
 		}
-	case 4:
-		if gossip {
-			cl.divide(t, cl.gossipParts, "gossip")
-		}
-	case 5:
-		if !gossip {
-			cl.divide(t, cl.parts, "wire")
-		}
-	case 6:
+	case gossipSplit:
+		cl.divide(t, cl.gossipParts, "gossip")
+	case wireSplit:
+		cl.divide(t, cl.parts, "wire")
+	case healed:
 		cl.heal()
 	}
 }
@@ -255,6 +280,7 @@ func TestWrongHandOverIsSeen(t *testing.T) {
 		{"release before takeover", wrong{releaseFirst: true}, "nobody answers"},
 		{"fail back", wrong{failBack: true}, "without a cause"},
 		{"widen at once", wrong{wideAtOnce: true}, "does not serve"},
+		{"no confirmation", wrong{unconfirmed: true}, "without a cause"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cl := newCluster(7, 3)
@@ -269,11 +295,11 @@ func TestWrongHandOverIsSeen(t *testing.T) {
 	cl := newCluster(7, 3)
 	ch := watch(cl, sound)
 	cl.scenario()
-	verdict(t, cl, ch)
+	judge(t, cl, ch)
 }
 
-// scenario flips two addresses to Local and back, moves a pod, and restarts
-// the daemons one after the other.
+// scenario flips two addresses to Local and back, moves a pod, has false alarms,
+// and restarts the daemons one after the other.
 func (cl *cluster) scenario() {
 	for _, a := range vips {
 		cl.put(cl.seatOf(a, false, cl.names, nil))
@@ -289,6 +315,14 @@ func (cl *cluster) scenario() {
 		cl.run(8 * time.Second)
 		cl.put(cl.seatOf(vips[0], false, cl.names, nil))
 		cl.run(8 * time.Second)
+	}
+	for _, a := range cl.names {
+		for _, b := range cl.names {
+			if a != b {
+				cl.alarm(a, b)
+				cl.run(8 * time.Second)
+			}
+		}
 	}
 	for _, n := range cl.names {
 		cl.stop(n, true)

@@ -109,7 +109,7 @@ func (c *core) defend(now time.Time, s *seat) {
 	}
 	if f.told.IsZero() || now.Sub(f.told) >= persistent {
 		f.told = now
-		c.note(s, note{kind: Contested, iface: f.iface, mac: f.mac})
+		c.note(s, note{kind: Contested, services: s.Services, iface: f.iface, mac: f.mac})
 	}
 	f.heard, f.again, f.defended = time.Time{}, false, now
 	c.out.again = append(c.out.again, s.Addr)
@@ -132,7 +132,7 @@ func (c *core) concede(now time.Time, s *seat) {
 	f.truce = min(max(truce, 2*f.truce), truceMax)
 	f.lost, f.until = true, now.Add(f.truce)
 	s.held.yielding = now
-	c.note(s, note{kind: Contested, iface: f.iface, mac: f.mac})
+	c.note(s, note{kind: Contested, services: s.Services, iface: f.iface, mac: f.mac})
 	c.yield(now, s, "", "conflict")
 	c.later(s, f.until)
 }

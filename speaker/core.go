@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"container/heap"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -28,6 +29,13 @@ type core struct {
 	settled bool      // the first look around is over
 	leaving bool
 
+	macs     map[string]string   // the stations of the other nodes
+	inquests map[string]*inquest // nodes that seem dead
+
+	loads      map[string]int // addresses that each node answers for
+	counted    time.Time      // when they were counted
+	rebalanced time.Time      // when it was last looked for a node with too many
+
 	inquired time.Time // when all members were last asked for their claims
 
 	ok      map[uint16]time.Time           // health ports: when they last answered 200
@@ -45,6 +53,12 @@ type Times struct {
 	// Start is the longest time that a node which has just started looks around
 	// before it announces what nobody seems to announce (default 2 s).
 	Start time.Duration
+	// Rebalance makes a node take addresses, one a second, from another one that
+	// answers for clearly more.
+	Rebalance bool
+	// TakeUsed makes a node announce an address although a station that is no node
+	// answers for it already.
+	TakeUsed bool
 }
 
 func (t Times) orDefault() Times {
@@ -71,11 +85,13 @@ func (t Times) patience() time.Duration { return t.Dwell + time.Second }
 
 // orders are what decide wants done.
 type orders struct {
-	set   bool         // the addresses to answer for changed: entries has them
-	again []netip.Addr // to be announced again
-	tell  []message    // for all members, in this order
-	ask   []string     // members whose whole account is wanted
-	polls bool         // the ports to poll may have changed
+	set   bool           // the addresses to answer for changed: entries has them
+	again []netip.Addr   // to be announced again
+	tell  []message      // for all members, in this order
+	probe []layer2.Entry // to be asked for on the segment
+	ask   []string       // members whose whole account is wanted
+	polls bool           // the ports to poll may have changed
+	roll  bool           // what is announced, and with whom in sight, changed
 	notes []note
 	wake  time.Time // when to decide again if nothing happens before; zero: never
 }
@@ -85,6 +101,7 @@ func newCore(node string, life uint64, times Times) *core {
 		node: node, times: times.orDefault(),
 		seats: map[netip.Addr]*seat{}, held: map[netip.Addr]*seat{},
 		ledger: newLedger(node, life), members: map[string]bool{},
+		macs: map[string]string{}, inquests: map[string]*inquest{},
 		ok: map[uint16]time.Time{}, waiting: map[uint16]map[netip.Addr]bool{},
 		dirty: map[netip.Addr]bool{},
 	}
@@ -105,6 +122,7 @@ func (c *core) place(now time.Time, p allocator.Placement) {
 		c.unwait(s)
 		if s.held != nil {
 			c.assign(s, next.Services)
+			c.out.roll = true
 		}
 		s.replace(now, c.node, next, c.ok, c.times.Dwell)
 		c.wait(now, s)
@@ -136,6 +154,7 @@ func (c *core) joined(node string) {
 		return
 	}
 	c.out.ask = append(c.out.ask, node)
+	delete(c.inquests, node)
 	if !c.members[node] {
 		c.members[node] = true
 		c.all()
@@ -148,6 +167,8 @@ func (c *core) left(node string) {
 		return
 	}
 	delete(c.members, node)
+	delete(c.inquests, node)
+	c.out.roll = true
 	c.ledger.void(node)
 	c.all()
 }
@@ -172,46 +193,11 @@ func (c *core) receive(now time.Time, m message) {
 // announced takes in that an address is on the wire.
 func (c *core) announced(now time.Time, addr netip.Addr) {
 	if s := c.held[addr]; s != nil && !s.held.announced {
-		s.held.announced = true
+		s.held.announced, c.out.roll = true, true
 		c.claim(s)
 		c.tellTaken(now, s)
 		c.dirty[addr] = true
 	}
-}
-
-// unreached is after which time it is told that a node which is to announce an
-// address has found no interface for it.
-const unreached = time.Second
-
-// reach takes in which of the addresses are on some interface now. A node that
-// can not announce an address, or has twice been found without the interface for
-// it, does not claim it, and the next in the rank takes it.
-func (c *core) reach(now time.Time, on map[netip.Addr]bool) {
-	for addr, s := range c.held {
-		h := s.held
-		switch {
-		case on[addr] && !h.announced:
-			c.announced(now, addr)
-		case on[addr]:
-			h.stranded = false
-		case !h.announced:
-			if !h.stranded && now.Sub(h.since) >= unreached {
-				h.stranded = true
-				c.strand(s)
-			}
-		case !h.stranded:
-			h.stranded = true
-		default:
-			h.announced = false
-			c.ledger.withdraw(addr)
-			c.strand(s)
-			c.dirty[addr] = true
-		}
-	}
-}
-
-func (c *core) strand(s *seat) {
-	c.note(s, note{kind: Stranded, services: s.Services, interfaces: s.entry(c.node).Interfaces})
 }
 
 // heard takes in that another station announced an address.
@@ -220,7 +206,9 @@ func (c *core) heard(now time.Time, addr netip.Addr, iface, mac string) {
 		s.held.heard = now
 		s.fight.hear(now, iface, mac)
 		c.dirty[addr] = true
+		return
 	}
+	c.testify(now, addr, iface, mac)
 }
 
 // leave begins to hand everything over.
@@ -300,6 +288,7 @@ func (c *core) all() {
 // decide judges every seat that something happened to, and returns what to do.
 func (c *core) decide(now time.Time) orders {
 	c.settle(now)
+	dead := c.judgeDead(now)
 	for addr := range c.timers.due(now) {
 		if s := c.seats[addr]; s != nil && !s.wake.IsZero() && !s.wake.After(now) {
 			s.wake = time.Time{}
@@ -307,12 +296,14 @@ func (c *core) decide(now time.Time) orders {
 		}
 	}
 	c.ledger.stand(standing{ready: !c.started.IsZero(), looking: !c.settled, leaving: c.leaving})
+	c.count(now)
 	for _, addr := range c.inOrder() {
 		c.judge(now, addr)
 	}
+	spread := c.rebalance(now)
 	clear(c.dirty)
 	c.out.tell = c.ledger.flush()
-	c.out.wake = earlier(c.timers.next(), c.glance(now))
+	c.out.wake = earlier(earlier(c.timers.next(), c.glance(now)), earlier(dead, spread))
 	out := c.out
 	c.out = orders{}
 	return out
@@ -337,6 +328,17 @@ func (c *core) entries() []layer2.Entry {
 		all = append(all, s.entry(c.node))
 	}
 	return all
+}
+
+// announcements are the addresses that this node answers for on the wire, and the
+// nodes in sight.
+func (c *core) announcements() (all []Announcement, sight []string) {
+	for addr, s := range c.held {
+		if s.held.announced {
+			all = append(all, Announcement{addr, s.Services, s.entry(c.node).Interfaces})
+		}
+	}
+	return all, append(slices.Collect(maps.Keys(c.members)), c.node)
 }
 
 // stuck counts the addresses that somebody else could take and has not taken.

@@ -22,17 +22,22 @@ const (
 )
 
 // doubt decides about a node that gossip has given up. gone is called once it
-// has no kernel that answers, or grace has passed; not if ctx ends before.
-func doubt(ctx context.Context, node netip.AddrPort, grace time.Duration, gone func()) {
-	deadline := time.Now().Add(grace)
-	for time.Now().Before(deadline) && kernelAnswers(ctx, node) {
+// has no kernel that answers (dead), or grace has passed (mute); not if ctx ends
+// before.
+func doubt(ctx context.Context, node netip.AddrPort, grace time.Duration, gone func(verdict)) {
+	deadline, found := time.Now().Add(grace), mute
+	for found == mute && time.Now().Before(deadline) {
+		if !kernelAnswers(ctx, node) {
+			found = dead
+			break
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(doubtEvery):
 		}
 	}
 	if ctx.Err() == nil {
-		gone()
+		gone(found)
 	}
 }
 

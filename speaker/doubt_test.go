@@ -47,21 +47,21 @@ func TestDoubtEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	ends.Close()
-	alive, dead := netip.MustParseAddrPort(ends.Addr().String()), netip.MustParseAddrPort("192.0.2.1:7946")
+	alive, nobody := netip.MustParseAddrPort(ends.Addr().String()), netip.MustParseAddrPort("192.0.2.1:7946")
 
 	const grace = 300 * time.Millisecond
 	began := time.Now()
 	gone := false
-	doubt(t.Context(), alive, grace, func() { gone = true })
+	doubt(t.Context(), alive, grace, func(v verdict) { gone = v == mute })
 	if took := time.Since(began); !gone || took < grace {
 		t.Errorf("given up: %v, after %v of %v", gone, took, grace)
 	}
 	gone = false
-	doubt(t.Context(), dead, time.Hour, func() { gone = true })
+	doubt(t.Context(), nobody, time.Hour, func(v verdict) { gone = v == dead })
 	if !gone {
 		t.Error("a dead node is not given up")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	doubt(ctx, alive, time.Hour, func() { t.Error("a node that was seen again is given up") })
+	doubt(ctx, alive, time.Hour, func(verdict) { t.Error("a node that was seen again is given up") })
 }

@@ -27,6 +27,8 @@ type Gossip struct {
 	// AwarenessMax is the factor by which a node that finds itself slow lengthens
 	// its probes at most (default 8).
 	AwarenessMax int
+	// Echo is how a node that lost its power or its network is noticed sooner.
+	Echo Echo
 	// Grace is how long a node whose daemon is out of sight keeps its addresses
 	// while its kernel answers (default 1 s).
 	Grace time.Duration
@@ -55,9 +57,11 @@ func (g Gossip) orDefault() Gossip {
 }
 
 const (
-	joinEvery     = time.Second            // nodes that are not in sight are tried again
+	joinEvery     = 400 * time.Millisecond // nodes that are not in sight are tried again
+	joinAtOnce    = 5                      // attempts: one that began before a way was there takes long to find it
 	streamTimeout = 2 * time.Second        // for a connection, and for what goes over it
 	leaveTimeout  = 250 * time.Millisecond // for the farewell to reach somebody
+	updateTimeout = 500 * time.Millisecond // for a change of what a node says of itself
 )
 
 // gossip runs memberlist: it starts when the key and this node's address are
@@ -71,25 +75,29 @@ type gossip struct {
 	life    context.Context        // that of run
 	acked   atomic.Pointer[[]byte] // digest that goes with every acknowledgement
 	out     outbox
+	lookout *lookout
 
 	mu      sync.Mutex
 	peers   map[string][]netip.Addr
 	nodes   map[string]memberlist.Node // in sight, without this one
 	list    *memberlist.Memberlist
 	bound   netip.Addr
-	joining map[string]bool
+	joining map[string]int                // attempts under way
 	doubted map[string]context.CancelFunc // out of sight, and perhaps alive
+	meta    []byte                        // last NodeMeta told
 	told    bool                          // that it can not start
 	left    bool
 }
 
 func newGossip(s *Speaker, c Gossip) *gossip {
 	w := &logWriter{log: s.log}
-	return &gossip{
+	g := &gossip{
 		speaker: s, config: c, keys: &keys{log: s.log}, log: log.New(w, "", 0),
 		change: make(chan struct{}, 1), out: newOutbox(),
-		nodes: map[string]memberlist.Node{}, joining: map[string]bool{}, doubted: map[string]context.CancelFunc{},
+		nodes: map[string]memberlist.Node{}, joining: map[string]int{}, doubted: map[string]context.CancelFunc{},
 	}
+	g.lookout = newLookout(g, c.Echo.orDefault())
+	return g
 }
 
 func (g *gossip) setPeers(peers map[string][]netip.Addr) {
@@ -118,11 +126,13 @@ func (g *gossip) wake() {
 func (g *gossip) run(ctx context.Context) {
 	g.life = ctx
 	go g.out.run(ctx, g.deliver)
+	go g.lookout.run(ctx)
 	tick := time.NewTicker(joinEvery)
 	defer tick.Stop()
 	for {
 		g.keys.advance(time.Now())
 		g.begin()
+		g.refresh()
 		g.join()
 		select {
 		case <-ctx.Done():
@@ -212,10 +222,10 @@ func (g *gossip) join() {
 		return
 	}
 	for name, addrs := range g.peers {
-		if _, seen := g.nodes[name]; seen || name == g.speaker.node || g.joining[name] || len(addrs) == 0 {
+		if _, seen := g.nodes[name]; seen || name == g.speaker.node || g.joining[name] >= joinAtOnce || len(addrs) == 0 {
 			continue
 		}
-		g.joining[name] = true
+		g.joining[name]++
 		go g.visit(g.list, name, addrs)
 	}
 }
@@ -230,104 +240,7 @@ func (g *gossip) visit(list *memberlist.Memberlist, name string, addrs []netip.A
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.joining, name)
-}
-
-// ---- memberlist.EventDelegate: called with a lock of memberlist held
-
-// NotifyJoin notes a node that came into sight.
-func (g *gossip) NotifyJoin(n *memberlist.Node) {
-	if n.Name == g.speaker.node {
-		return
-	}
-	g.mu.Lock()
-	g.nodes[n.Name] = *n
-	g.believe(n.Name)
-	g.mu.Unlock()
-	name := n.Name
-	g.speaker.log.Info("node in sight", "peer", name, "address", n.Addr.String())
-	g.speaker.do(func(time.Time) { g.speaker.core.joined(name) })
-}
-
-// NotifyLeave notes a node that is out of sight: it said so, or is in doubt.
-func (g *gossip) NotifyLeave(n *memberlist.Node) {
-	if n.Name == g.speaker.node {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.nodes, n.Name)
-	g.believe(n.Name)
-	name, left := n.Name, n.State == memberlist.StateLeft
-	g.speaker.log.Info("node out of sight", "peer", name, "said so", left)
-	gone := func() { g.speaker.do(func(time.Time) { g.speaker.core.left(name) }) }
-	addr, ok := netip.AddrFromSlice(n.Addr)
-	if left || !ok {
-		gone()
-		return
-	}
-	ctx, cancel := context.WithCancel(g.life)
-	g.doubted[name] = cancel
-	go doubt(ctx, netip.AddrPortFrom(addr.Unmap(), n.Port), g.config.Grace, func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if ctx.Err() == nil { // nobody has seen it meanwhile
-			g.believe(name)
-			gone()
-		}
-	})
-}
-
-// believe ends the doubt about a node. The lock must be held.
-func (g *gossip) believe(name string) {
-	if cancel := g.doubted[name]; cancel != nil {
-		cancel()
-		delete(g.doubted, name)
-	}
-}
-
-// NotifyUpdate notes that a node has another address.
-func (g *gossip) NotifyUpdate(n *memberlist.Node) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if _, seen := g.nodes[n.Name]; seen {
-		g.nodes[n.Name] = *n
-	}
-}
-
-// ---- memberlist.Delegate and PingDelegate
-
-// NodeMeta is empty: accounts say what there is to say.
-func (g *gossip) NodeMeta(int) []byte { return nil }
-
-// GetBroadcasts is empty: messages go straight to every member.
-func (g *gossip) GetBroadcasts(int, int) [][]byte { return nil }
-
-// NotifyMsg takes in a message.
-func (g *gossip) NotifyMsg(b []byte) { g.speaker.receive(b) }
-
-// LocalState is the whole account of this node, for an exchange of state.
-func (g *gossip) LocalState(bool) []byte { return g.speaker.account() }
-
-// MergeRemoteState takes in the other side of an exchange.
-func (g *gossip) MergeRemoteState(b []byte, _ bool) {
-	if len(b) > 0 {
-		g.speaker.receive(b)
-	}
-}
-
-// AckPayload goes with every answer to a probe: whoever probes this node learns
-// whether it has missed something.
-func (g *gossip) AckPayload() []byte {
-	if d := g.acked.Load(); d != nil {
-		return *d
-	}
-	return nil
-}
-
-// NotifyPingComplete takes in what came with an answer.
-func (g *gossip) NotifyPingComplete(_ *memberlist.Node, _ time.Duration, payload []byte) {
-	if len(payload) > 0 {
-		g.speaker.receive(payload)
+	if g.joining[name]--; g.joining[name] == 0 {
+		delete(g.joining, name)
 	}
 }

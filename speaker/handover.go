@@ -53,7 +53,7 @@ func (c *core) mind(now time.Time, s *seat, v *view) {
 		s.skip = nil
 	}
 	if len(v.claims) > 0 || s.held != nil {
-		s.silent = time.Time{}
+		s.silent, s.found.doubt = time.Time{}, suspected
 	} else if s.silent.IsZero() {
 		s.silent = now
 	}
@@ -91,6 +91,7 @@ func (c *core) mind(now time.Time, s *seat, v *view) {
 			s.skip = map[string]bool{}
 		}
 		s.skip[v.owner] = true
+		s.found.doubt = max(s.found.doubt, dead) // or only its claim has been lost: ask the segment
 		s.due = due{}
 		if *v = c.look(s); s.skip == nil {
 			s.urgent = now // all have been waited for in vain: once more
@@ -146,7 +147,7 @@ func (c *core) take(now time.Time, s *seat, v *view) {
 			c.later(s, at)
 			return
 		}
-		if c.settled || c.glanced && s.first() == c.node {
+		if (c.settled || c.glanced && s.first() == c.node) && c.free(now, s) {
 			c.announce(now, s, v)
 		}
 		return
@@ -269,8 +270,8 @@ func (c *core) loss(s *seat, to string) Cause {
 func (c *core) drop(s *seat) {
 	s.held = nil
 	delete(c.held, s.Addr)
-	c.ledger.withdraw(s.Addr)
-	c.out.set = true
+	c.ledger.withdraw(s.Addr, false)
+	c.out.set, c.out.roll = true, true
 }
 
 // assign notes Services that came to an address which this node answers for.

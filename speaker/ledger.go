@@ -13,7 +13,7 @@ import (
 // the whole account. So messages may be lost, doubled and reordered.
 type ledger struct {
 	own     account
-	changed map[netip.Addr]bool // own claims that nobody has been told of yet
+	changed map[netip.Addr]bool // own claims that nobody has been told of yet; true: withdrawn because they can not be kept
 	stood   bool                // the standing of this node changed, likewise
 	peers   map[string]*account
 	byAddr  map[netip.Addr][]claim   // of the peers
@@ -46,14 +46,15 @@ func (l *ledger) put(addr netip.Addr, c claim) {
 	c.node = l.own.node
 	l.own.claims[addr] = c
 	l.top[addr] = max(l.top[addr], c.epoch)
-	l.changed[addr] = true
+	l.changed[addr] = false
 }
 
-// withdraw takes back a claim of this node, if there is one.
-func (l *ledger) withdraw(addr netip.Addr) {
+// withdraw takes back a claim of this node, if there is one. dark says that
+// nobody answers now.
+func (l *ledger) withdraw(addr netip.Addr, dark bool) {
 	if _, ok := l.own.claims[addr]; ok {
 		delete(l.own.claims, addr)
-		l.changed[addr] = true
+		l.changed[addr] = dark
 	}
 }
 
@@ -86,7 +87,7 @@ func (l *ledger) flush() []message {
 			all = append(all, l.number(m))
 			m, size = l.header(kindDelta), 0
 		}
-		m.entries = append(m.entries, entry{addr: addr, claim: c, gone: !held})
+		m.entries = append(m.entries, entry{addr: addr, claim: c, gone: !held, dark: l.changed[addr]})
 		size += 10 + addr.BitLen()/8
 	}
 	clear(l.changed)
@@ -198,13 +199,16 @@ func (l *ledger) enter(now time.Time, a *account, e entry) {
 		l.remove(e.addr, a.node)
 	}
 	if e.gone {
-		if delete(a.claims, e.addr); had {
+		if delete(a.claims, e.addr); had && !e.dark {
 			l.parted[e.addr] = now
 		}
 		return
 	}
 	if had && old.epoch == e.claim.epoch && old.yielding == e.claim.yielding && old.deferring == e.claim.deferring {
 		e.claim.basis = old.basis // the first copy was the least delayed
+	}
+	if e.claim.heard = now; had {
+		e.claim.heard = old.heard
 	}
 	a.claims[e.addr] = e.claim
 	l.byAddr[e.addr] = append(l.byAddr[e.addr], e.claim)

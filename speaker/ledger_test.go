@@ -44,7 +44,7 @@ func TestAlwaysTheSameAccountInTheEnd(t *testing.T) {
 			case 0, 1:
 				own.put(addr, claim{epoch: nextEpoch(own.top[addr], rapid.Bool().Draw(t, "majority")), basis: now})
 			case 2:
-				own.withdraw(addr)
+				own.withdraw(addr, false)
 			case 3:
 				own.stand(standing{ready: rapid.Bool().Draw(t, "ready"), leaving: rapid.Bool().Draw(t, "leaving")})
 			case 4:

@@ -67,7 +67,7 @@ func (s *Speaker) loop(ctx context.Context) {
 // reachEvery is how often the interfaces under the addresses are looked at.
 const reachEvery = 2 * time.Second
 
-// reach tells the core which addresses are on an interface. Called by loop.
+// reach tells the core which addresses are on an interface. In the loop.
 func (s *Speaker) reach() {
 	if len(s.core.held) == 0 {
 		return
@@ -83,6 +83,9 @@ func (s *Speaker) reach() {
 func (s *Speaker) obey(now time.Time, o orders) {
 	if o.set {
 		s.wire.Set(s.core.entries())
+	}
+	if len(o.probe) > 0 {
+		s.wire.Probe(o.probe...)
 	}
 	if len(o.again) > 0 {
 		s.wire.Announce(o.again...)
@@ -105,6 +108,9 @@ func (s *Speaker) obey(now time.Time, o orders) {
 	for _, n := range o.notes {
 		s.say(n)
 	}
+	if o.roll && s.announcing != nil {
+		s.announcing()
+	}
 }
 
 // many datagrams at once are replaced by one stream.
@@ -122,14 +128,15 @@ func (s *Speaker) say(n note) {
 		s.log.Info("released", "address", n.addr)
 	case Stranded:
 		s.log.Warn("no interface to announce an address on", "address", n.addr, "interfaces", n.interfaces)
-		if s.stranded != nil {
-			s.stranded(n.addr, n.services, n.interfaces)
-		}
+	case Used:
+		s.log.Warn("a machine that is no node answers for an address: it is not announced", "address", n.addr, "interface", n.iface, "mac", n.mac)
+	case Unheard:
+		s.log.Warn("a node does not answer other nodes, but answers for its addresses: it keeps them", "peer", n.other)
 	case Contested:
 		s.log.Warn("another station announces an address", "address", n.addr, "interface", n.iface, "mac", n.mac)
 	}
-	if s.assigned != nil && (n.kind == Announced || n.kind == Joined) {
-		s.assigned(n.addr, n.services)
+	if notice, any := n.notice(); any && s.notify != nil {
+		s.notify(notice)
 	}
 }
 
@@ -142,6 +149,14 @@ func (s *Speaker) heard(addr netip.Addr, iface string, mac net.HardwareAddr) {
 // announced is layer2.Config.Announced.
 func (s *Speaker) announced(addr netip.Addr, _ string) {
 	s.do(func(now time.Time) { s.core.announced(now, addr) })
+}
+
+// changed is layer2.Config.Changed.
+func (s *Speaker) changed() {
+	s.gossip.wake()
+	look := func() { s.do(func(time.Time) { s.reach() }) }
+	look()
+	time.AfterFunc(flap+10*time.Millisecond, look)
 }
 
 // healthy is called when a health port answered 200.
@@ -157,11 +172,27 @@ func (s *Speaker) receive(b []byte) {
 		s.log.Debug("reading gossip", "err", err)
 		return
 	}
-	if m.kind == kindAsk {
+	switch m.kind {
+	case kindSuspect:
+		s.do(func(now time.Time) {
+			if s.core.suspect(now, m.about); s.core.inquests[m.about] != nil {
+				s.gossip.lookout.rouse(m.about)
+			}
+		})
+		return
+	case kindAsk:
 		s.do(func(now time.Time) { s.gossip.answer(m.node, appendMessage(nil, s.core.ledger.full(), now)) })
 		return
 	}
 	s.do(func(now time.Time) { s.core.receive(now, m) })
+}
+
+// warn tells every member that a node may be dead. Called by loop.
+func (s *Speaker) warn(now time.Time, node string) {
+	s.core.suspect(now, node)
+	m := s.core.ledger.header(kindSuspect)
+	m.about = node
+	s.gossip.tell(appendMessage(nil, m, now))
 }
 
 // account returns the whole account of this node, encoded; nil after the end.

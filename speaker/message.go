@@ -20,6 +20,8 @@ const (
 	kindAsk
 	// kindDigest carries life, sequence number and standing, and no claims.
 	kindDigest
+	// kindSuspect names a node that may be dead, and carries no claims.
+	kindSuspect
 )
 
 // version is the first octet of every message; messages of another version are
@@ -41,6 +43,7 @@ type message struct {
 	standing
 
 	entries []entry
+	about   string // the node that is suspected
 }
 
 // standing is what a node says of itself.
@@ -61,6 +64,7 @@ const (
 	flagYielding
 	flagGone
 	flagDeferring
+	flagDark
 )
 
 // appendMessage appends the octets of m to b. Times become ages as of now.
@@ -80,6 +84,9 @@ func appendMessage(b []byte, m message, now time.Time) []byte {
 	b = binary.BigEndian.AppendUint64(b, m.life)
 	b = binary.AppendUvarint(b, m.from)
 	b = binary.AppendUvarint(b, m.to)
+	if m.kind == kindSuspect {
+		return append(b, m.about...)
+	}
 	for _, e := range m.entries {
 		b = appendEntry(b, e, now)
 	}
@@ -99,6 +106,9 @@ func appendEntry(b []byte, e entry, now time.Time) []byte {
 	}
 	if e.gone {
 		flags |= flagGone
+	}
+	if e.dark {
+		flags |= flagDark
 	}
 	b = append(b, flags)
 	b = append(b, e.addr.AsSlice()...)
@@ -123,13 +133,16 @@ func parseMessage(b []byte, now time.Time) (message, error) {
 	m.node = string(r.take(int(r.octet())))
 	m.life = r.uint64()
 	m.from, m.to = r.uvarint(), r.uvarint()
+	if m.kind == kindSuspect {
+		m.about = string(r.take(len(r.b)))
+	}
 	for r.err == nil && len(r.b) > 0 {
 		m.entries = append(m.entries, r.entry(now))
 	}
 	switch {
 	case r.err != nil:
 		return message{}, r.err
-	case m.kind < kindDelta || m.kind > kindDigest:
+	case m.kind < kindDelta || m.kind > kindSuspect:
 		return message{}, fmt.Errorf("message of unknown kind %d", m.kind)
 	case m.node == "":
 		return message{}, errors.New("message without a sender")
@@ -187,7 +200,7 @@ func (r *reader) entry(now time.Time) entry {
 		n = 16
 	}
 	addr, _ := netip.AddrFromSlice(r.take(n))
-	e := entry{addr: addr, gone: flags&flagGone != 0}
+	e := entry{addr: addr, gone: flags&flagGone != 0, dark: flags&flagDark != 0}
 	if e.gone {
 		return e
 	}

@@ -17,9 +17,13 @@ const (
 	OwnerLeaves      Cause = "owner-leaves"       // who answers is about to end
 	OwnerNotEligible Cause = "owner-not-eligible" // who answers is no candidate any more
 	Preferred        Cause = "preferred"          // the taker is of a greater weight
+	Rebalanced       Cause = "rebalanced"         // who answers had clearly more addresses
 	NewerClaim       Cause = "newer-claim"        // two answered; the newer claim stays
 	Conflict         Cause = "conflict"           // a station that cannot be talked to answers
 )
+
+// Causes are all of them.
+var Causes = [...]Cause{Unclaimed, OwnerGone, OwnerLeaves, OwnerNotEligible, Preferred, Rebalanced, NewerClaim, Conflict}
 
 // A Change is what happened to an address on this node.
 type Change string
@@ -32,7 +36,19 @@ const (
 	Joined    Change = "joined"    // a Service joined an address that this node answers for
 	Stranded  Change = "stranded"  // no interface is there to answer on
 	Contested Change = "contested" // another station announced the address
+	Used      Change = "used"      // a machine that is no node answers for the address: it is not taken
+	Unheard   Change = "unheard"   // a node does not answer other nodes, but does answer for its addresses
 )
+
+// A Notice says what happened to an address.
+type Notice struct {
+	Change     Change
+	Addr       netip.Addr
+	Services   []allocator.ServiceName // that the address serves, or that joined it
+	Interfaces []string                // of Stranded: where it was to be announced; empty: everywhere
+	Interface  string                  // of Contested and Used: where the other station was heard
+	MAC        string                  // its hardware address
+}
 
 // note is a change in the world, for the log, the metrics and the Events.
 type note struct {
@@ -45,6 +61,16 @@ type note struct {
 	services []allocator.ServiceName // that the address serves
 	iface    string                  // where the other station was heard
 	mac      string
+	quiet    bool // another node says it too: nobody but the log needs to know
 
 	interfaces []string // where it was to be announced; empty: everywhere
+}
+
+// notice is what a note tells whoever is interested in Services; none: nothing.
+func (n note) notice() (Notice, bool) {
+	switch n.kind {
+	case Announced, Joined, Stranded, Contested, Used:
+		return Notice{n.kind, n.addr, n.services, n.interfaces, n.iface, n.mac}, !n.quiet
+	}
+	return Notice{}, false
 }

@@ -22,6 +22,7 @@ type seat struct {
 	due   due             // who should answer and does not
 	skip  map[string]bool // who was due and never came
 	fight conflict
+	found finding
 
 	wake time.Time // the earliest entry of the seat in the core's timers
 }
@@ -30,7 +31,8 @@ type seat struct {
 type hold struct {
 	since     time.Time
 	announced bool      // on the wire; only then is it claimed
-	stranded  bool      // was found without an interface
+	stranded  bool      // it was told that there is no interface
+	missing   time.Time // since when there is none; zero: there is
 	yielding  time.Time // since when somebody else is due; zero: nobody
 	reminded  time.Time // last announcement for want of a majority
 	heard     time.Time // last time another station announced the address
@@ -151,10 +153,13 @@ func (c *core) look(s *seat) view {
 		cl, claims := v.by(node)
 		return c.alive(node) && !s.skip[node] && !(claims && cl.yielding)
 	}
-	v.owner, _ = s.Owner(alive, present)
+	v.owner = s.Owner(alive, present, c.load)
 	if v.owner == "" && len(s.skip) > 0 && s.held == nil {
 		s.skip = nil // nobody else is left: let them try again
-		v.owner, _ = s.Owner(alive, present)
+		v.owner = s.Owner(alive, present, c.load)
+	}
+	if s.held != nil && s.held.cause == Rebalanced && !s.held.announced && alive(c.node) {
+		v.owner = c.node // it takes over in a moment
 	}
 	// A node that learnt of the candidates later than this one is right to
 	// believe in itself, whatever this one believes.
@@ -182,6 +187,5 @@ func (c *core) stays(s *seat, cl claim) bool {
 
 // first is who would answer if every candidate were alive and nobody answered.
 func (s *seat) first() string {
-	owner, _ := s.Owner(func(string) bool { return true }, "")
-	return owner
+	return s.Owner(func(string) bool { return true }, "", nil)
 }

@@ -42,9 +42,13 @@ func (cl *cluster) relink() {
 			gen := l.gen
 			if up {
 				cl.after(cl.between(5*ms, 150*ms), func() { cl.link(a, b, gen) })
-			} else {
-				cl.after(cl.between(600*ms, time.Second), func() { cl.unlink(a, b, gen) })
+				continue
 			}
+			wait := cl.between(600*ms, time.Second) // gossip
+			if !cl.wired(a, b) {
+				wait = cl.between(150*ms, 260*ms) // echoes
+			}
+			cl.after(wait, func() { cl.unlink(a, b, gen, false) })
 		}
 	}
 }
@@ -56,12 +60,13 @@ func (cl *cluster) link(a, b string, gen int) {
 	}
 	cl.links[key] = link{up: true, life: cl.nodes[b].life, gen: gen}
 	m := cl.nodes[a]
+	m.core.stations(b, []string{b})
 	m.core.joined(b)
 	cl.full(b, a)
 	cl.step(m)
 }
 
-func (cl *cluster) unlink(a, b string, gen int) {
+func (cl *cluster) unlink(a, b string, gen int, saidSo bool) {
 	key := [2]string{a, b}
 	l := cl.links[key]
 	if l.gen != gen || cl.nodes[a].core == nil {
@@ -69,8 +74,32 @@ func (cl *cluster) unlink(a, b string, gen int) {
 	}
 	l.up = false
 	cl.links[key] = l
-	cl.nodes[a].core.left(b)
+	cl.give(a, b, saidSo)
+}
+
+// give lets a node give another one up: that one said so, or does not answer.
+func (cl *cluster) give(a, b string, saidSo bool) {
+	if saidSo || cl.wrong.unconfirmed {
+		cl.nodes[a].core.left(b)
+	} else {
+		v := mute
+		if !cl.wired(a, b) {
+			v = dead
+		}
+		cl.nodes[a].core.lost(cl.now, b, v)
+	}
 	cl.step(cl.nodes[a])
+}
+
+// alarm lets a node believe for a while that another one does not answer it.
+func (cl *cluster) alarm(a, b string) {
+	l := cl.links[[2]string{a, b}]
+	if cl.nodes[a].core == nil || !l.up {
+		return
+	}
+	cl.say("%s: false alarm about %s", a, b)
+	cl.give(a, b, false)
+	cl.after(cl.between(100*ms, 3*time.Second), func() { cl.link(a, b, l.gen) })
 }
 
 // full brings the whole account of one node to another, reliably.
@@ -155,6 +184,9 @@ func (cl *cluster) step(n *machine) {
 	for _, addr := range o.again {
 		cl.burst(n, addr)
 	}
+	for _, e := range o.probe {
+		cl.probe(n, e.Addr)
+	}
 	cl.poll(n)
 	cl.wake(n, o.wake)
 }
@@ -228,6 +260,22 @@ func (cl *cluster) gratuitous(n *machine, addr netip.Addr) {
 			if _, held := o.set[addr]; held && o.core != nil && o.life == life {
 				o.core.heard(cl.now, addr, "eth0", n.name)
 				cl.step(o)
+			}
+		})
+	}
+}
+
+// probe asks the segment for an address: who answers for it is heard.
+func (cl *cluster) probe(n *machine, addr netip.Addr) {
+	life := n.life
+	for _, other := range cl.names {
+		if other == n.name || !cl.wired(n.name, other) {
+			continue
+		}
+		cl.after(cl.between(ms/5, 45*ms), func() {
+			if _, held := cl.nodes[other].set[addr]; held && n.core != nil && n.life == life && cl.wired(n.name, other) {
+				n.core.heard(cl.now, addr, "eth0", other)
+				cl.step(n)
 			}
 		})
 	}

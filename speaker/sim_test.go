@@ -42,6 +42,7 @@ type wrong struct {
 	releaseFirst bool // stops before anybody took over
 	failBack     bool // the first in the rank takes back what it would own
 	wideAtOnce   bool // takes over before the data path serves
+	unconfirmed  bool // believes that a node is dead without asking the segment
 }
 
 // target is where the client sends.
@@ -290,7 +291,7 @@ func (cl *cluster) end(n *machine, left bool) {
 	cl.relink()
 	for _, other := range cl.names {
 		if l := cl.links[[2]string{other, n.name}]; left && l.up {
-			cl.unlink(other, n.name, l.gen)
+			cl.unlink(other, n.name, l.gen, true)
 		}
 	}
 }

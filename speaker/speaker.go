@@ -3,8 +3,22 @@
 //
 // It decides, for every address that the allocator says may be announced
 // (allocator.Place), whether this node answers for it now. It does so alone,
-// from what it believes: the seats, who is alive (memberlist), who claims what
-// (gossip), what is heard on the wire, and whether its own data path serves.
+// from what it believes: the seats, who is alive (echoes, memberlist), who claims
+// what (gossip), what is heard on the wire, and whether its own data path serves.
+//
+// # Reading order
+//
+//	seat.go        what is known of one address, and who should answer for it
+//	handover.go    to begin, to go on, or to stop answering
+//	core.go        the state machine around it: inputs, timers, orders
+//	survey.go      what the segment is asked before an address is taken
+//	conflict.go    another station announces an address
+//	spread.go      how many addresses each node has
+//	start.go       the first look around; majorities
+//	claim.go, ledger.go, message.go    who claims what, and how nodes tell each other
+//	vigil.go, echo.go, lookout.go      which nodes' kernels are dead
+//	gossip.go, members.go, doubt.go, keys.go, outbox.go    memberlist
+//	loop.go, health.go, stats.go, note.go      the goroutines around the core
 //
 // # Invariants
 //
@@ -20,17 +34,41 @@
 //     eligible, a node that is due waits for the dwell time at most.
 //  4. No change of owner without a cause. A node that comes back takes nothing
 //     back; only a greater weight (an operator's preference) outdoes who answers.
-//  5. Nobody waits for the dead. What a node claimed is void when it is out of
-//     sight and its kernel does not answer, or Gossip.Grace has passed, and the
-//     next in the rank announces at once. A node that is due and
-//     does not come is passed over: after 0.7 s where nobody answers, after the
-//     dwell time and one second where somebody does who should not.
+//  5. Nobody waits for the dead, and nobody robs the living. What a node claimed is
+//     void when three witnesses agree (see below), and the next in the rank
+//     announces at once. A node that is due and does not come is passed over: after
+//     0.7 s where nobody answers, after the dwell time and one second where
+//     somebody does who should not.
 //  6. Two claims do not last: the greater epoch stays, and every claim exceeds
 //     the epochs that its maker knew. Where nodes do not hear each other's
 //     gossip, the wire decides (see below).
 //  7. Nothing here asks the API server: without it the seats stay as they are,
 //     and nodes still take over from each other. Of two nodes that disagree on
 //     who is eligible, the one that learnt of it later is right.
+//  8. What a machine uses that is no node is not announced for the first time,
+//     unless Times.TakeUsed says so: the segment is asked, and asked again every
+//     10 s.
+//
+// # A node that dies
+//
+// Three witnesses tell of a node. Its kernel answers ICMP echoes and TCP handshakes
+// without waiting for any process: each node asks three others (vigil), and tells
+// whoever would inherit when one is silent. Its daemon answers gossip. And on the
+// segment its daemon answers for its addresses, of which an heir asks for a few
+// before it takes them.
+//
+//	what is gone               echo and TCP   gossip       segment      given up after
+//	power, cable, kernel       silent         silent       silent       150 ms of silence
+//	daemon killed, frozen      answer         silent       silent       gossip's suspicion, then Grace (1 s)
+//	the way between the nodes  silent         silent       answers      not
+//	daemon starved of CPU      answer         late         answers      not
+//	an interface's carrier     answer         answers      silent       100 ms, by its own word
+//
+// Where echoes are filtered, the dead are noticed by gossip alone, in about a
+// second. So they are where a node hears none of several nodes any more: more
+// likely than that all died, it is the one that is cut off. While a kernel lives,
+// kube-proxy on it forwards, and the neighbours' entries stay valid: only who asks
+// anew notices that a daemon is gone.
 //
 // # A node that is cut off
 //
@@ -44,7 +82,7 @@
 // came later gives way at once, who was there before defends itself once, and
 // who sees a majority stays. Who gave way tries again after 10 s, 20 s, ... 5
 // min, or when it sees a majority. So a node with a wrong key, or none, works
-// alone without harm.
+// alone without harm: what others answer for it does not take.
 //
 // # Left to others
 //
@@ -57,6 +95,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"regexp"
 	"sync"
@@ -79,14 +118,16 @@ type Config struct {
 	Times Times
 	// Gossip is how nodes find each other and notice that one is gone.
 	Gossip Gossip
-	// Assigned, if set, is told when this node begins to answer for an address,
-	// with the Services on it, and when Services join one that it answers for.
-	// It must not block.
-	Assigned func(addr netip.Addr, services []allocator.ServiceName)
-	// Stranded, if set, is told when this node is to answer for an address and
-	// has no interface for it that is up: none of those that the advertisements
-	// name, or none at all if that list is empty. It must not block.
-	Stranded func(addr netip.Addr, services []allocator.ServiceName, interfaces []string)
+	// Notify, if set, is told what happens to addresses on this node: that it
+	// begins to answer for one (Announced), that Services join one that it answers
+	// for (Joined), that it has no interface for one that is up: none of those
+	// that the advertisements name, or none at all if that list is empty
+	// (Stranded); that another station claims one (Contested), or answers for one
+	// that was to be announced for the first time (Used). It must not block.
+	Notify func(Notice)
+	// Announcing, if set, is told after what [Speaker.Announcements] returns has
+	// changed. It must not block.
+	Announcing func()
 	// Wire, if set, replaces layer2.New. The announcements that layer2 would
 	// report must be reported through the given Config.
 	Wire func(layer2.Config) Wire
@@ -97,19 +138,21 @@ type Wire interface {
 	Run(ctx context.Context) error
 	Set(entries []layer2.Entry)
 	Announce(addrs ...netip.Addr)
+	Probe(entries ...layer2.Entry)
+	Stations() []net.HardwareAddr
 	Status() []layer2.Status
 	Stats() layer2.Stats
 }
 
 // Speaker announces this node's share. All methods are safe for concurrent use.
 type Speaker struct {
-	node     string
-	log      *slog.Logger
-	assigned func(netip.Addr, []allocator.ServiceName)
-	stranded func(netip.Addr, []allocator.ServiceName, []string)
-	wire     Wire
-	gossip   *gossip
-	health   *health
+	node       string
+	log        *slog.Logger
+	notify     func(Notice)
+	announcing func()
+	wire       Wire
+	gossip     *gossip
+	health     *health
 
 	core *core // touched by run alone
 
@@ -128,7 +171,7 @@ func New(c Config) *Speaker {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Speaker{
-		node: c.Node, log: c.Log, assigned: c.Assigned, stranded: c.Stranded,
+		node: c.Node, log: c.Log, notify: c.Notify, announcing: c.Announcing,
 		core:   newCore(c.Node, uint64(time.Now().UnixNano()), c.Times),
 		wakeup: make(chan struct{}, 1), done: make(chan struct{}),
 	}
@@ -136,8 +179,10 @@ func New(c Config) *Speaker {
 	if open == nil {
 		open = func(c layer2.Config) Wire { return layer2.New(c) }
 	}
-	s.wire = open(layer2.Config{Log: c.Log, Exclude: c.Exclude, Heard: s.heard, Announced: s.announced})
 	s.gossip = newGossip(s, c.Gossip.orDefault())
+	s.wire = open(layer2.Config{
+		Log: c.Log, Exclude: c.Exclude, Heard: s.heard, Announced: s.announced, Changed: s.changed,
+	})
 	s.health = newHealth(s.healthy)
 	return s
 }
@@ -173,8 +218,22 @@ func (s *Speaker) Set(p allocator.Placement) {
 	s.do(func(now time.Time) { s.core.place(now, p) })
 }
 
+// An Announcement is an address that this node answers for.
+type Announcement struct {
+	Addr       netip.Addr
+	Services   []allocator.ServiceName
+	Interfaces []string // to which it is limited; empty: it is not
+}
+
+// Announcements returns what this node answers for, and is seen on the wire, and
+// the names of the nodes in sight with this one.
+func (s *Speaker) Announcements() (all []Announcement, sight []string) {
+	s.ask(func(time.Time) { all, sight = s.core.announcements() })
+	return all, sight
+}
+
 // SetPeers tells the names and the internal addresses of all nodes, this one
-// included. Nodes that are not in sight are tried now and every second.
+// included. Nodes that are not in sight are tried now and every 400 ms.
 func (s *Speaker) SetPeers(peers map[string][]netip.Addr) {
 	names := make([]string, 0, len(peers))
 	for name := range peers {

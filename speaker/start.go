@@ -57,11 +57,11 @@ func (c *core) complete() bool {
 }
 
 // majority tells whether more than half of the nodes that there should be are
-// in sight. A node that knows of no others is a majority.
+// in sight, and talk. A node that knows of no others is a majority.
 func (c *core) majority() bool {
 	seen := 1
 	for n := range c.peers {
-		if c.members[n] {
+		if q := c.inquests[n]; c.members[n] && (q == nil || q.verdict == suspected) {
 			seen++
 		}
 	}

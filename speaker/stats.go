@@ -22,9 +22,12 @@ type Stats struct {
 
 	// Changes counts what happened to addresses on this node, by kind and cause.
 	Changes map[Moved]uint64
-	// HandOvers are the durations from being due to the announcement, and, where
-	// this node handed over, from another node's being due to that one's.
-	HandOvers Histogram
+	// HandOvers are, by cause, the durations from being due to the announcement,
+	// and, where this node handed over, from another node's being due to that one's.
+	HandOvers map[Cause]Histogram
+	// Deaths are the times for which nodes had not answered when they were found
+	// dead by their echoes.
+	Deaths Histogram
 	// Decisions are the durations of rounds of decision, with their effect.
 	Decisions Histogram
 
@@ -84,6 +87,13 @@ func (t *tally) decided(took time.Duration, c *core) {
 	t.stats.Alone, t.stats.Settled = !c.majority(), c.settled
 }
 
+// dead counts a node that was found dead.
+func (t *tally) dead(silent time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stats.Deaths.observe(silent)
+}
+
 func (t *tally) count(n note) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,7 +102,12 @@ func (t *tally) count(n note) {
 	}
 	t.stats.Changes[Moved{n.kind, n.cause}]++
 	if n.kind == Announced || n.kind == Yielded {
-		t.stats.HandOvers.observe(n.took)
+		if t.stats.HandOvers == nil {
+			t.stats.HandOvers = map[Cause]Histogram{}
+		}
+		h := t.stats.HandOvers[n.cause]
+		h.observe(n.took)
+		t.stats.HandOvers[n.cause] = h
 	}
 }
 
@@ -100,7 +115,7 @@ func (t *tally) count(n note) {
 func (s *Speaker) Stats() Stats {
 	s.tally.mu.Lock()
 	st := s.tally.stats
-	st.Changes = maps.Clone(st.Changes)
+	st.Changes, st.HandOvers = maps.Clone(st.Changes), maps.Clone(st.HandOvers)
 	s.tally.mu.Unlock()
 	st.Malformed, st.SendErrors = s.tally.malformed.Load(), s.tally.unsent.Load()
 	st.Layer2 = s.wire.Stats()

@@ -76,25 +76,50 @@ func (w *wireEnd) Announce(addrs ...netip.Addr) {
 	}
 }
 
-func (w *wireEnd) announce(addr netip.Addr) {
-	w.seg.mu.Lock()
-	var others []*wireEnd
-	if w.unplugged {
-		w.seg.mu.Unlock()
-		return
-	}
-	if w.set[addr] {
-		w.seg.owner[addr] = w.name
-		for _, o := range w.seg.wires {
-			if o != w && o.set[addr] {
-				others = append(others, o)
+func (w *wireEnd) mac() net.HardwareAddr {
+	return append(net.HardwareAddr{2, 0, 0, 0}, w.name[len(w.name)-2:]...)
+}
+
+func (w *wireEnd) Stations() []net.HardwareAddr { return []net.HardwareAddr{w.mac()} }
+
+func (w *wireEnd) Probe(entries ...layer2.Entry) {
+	go func() {
+		for _, e := range entries {
+			for _, o := range w.seg.others(w, e.Addr) {
+				w.config.Heard(e.Addr, "eth0", o.mac())
 			}
 		}
+	}()
+}
+
+// others are those who hold an address, and are heard.
+func (seg *segment) others(than *wireEnd, addr netip.Addr) (all []*wireEnd) {
+	seg.mu.Lock()
+	defer seg.mu.Unlock()
+	for _, o := range seg.wires {
+		if o != than && o.set[addr] && !o.unplugged && !than.unplugged {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+func (w *wireEnd) announce(addr netip.Addr) {
+	w.seg.mu.Lock()
+	unplugged, holds := w.unplugged, w.set[addr]
+	if holds && !unplugged {
+		w.seg.owner[addr] = w.name
 	}
 	w.seg.mu.Unlock()
+	if unplugged {
+		return
+	}
 	w.config.Announced(addr, "eth0")
-	for _, o := range others {
-		o.config.Heard(addr, "eth0", net.HardwareAddr{2, 0, 0, 0, 0, 1})
+	if !holds {
+		return
+	}
+	for _, o := range w.seg.others(w, addr) {
+		o.config.Heard(addr, "eth0", w.mac())
 	}
 }
 
@@ -247,4 +272,41 @@ func (b *testbed) inSight(n int, ds ...*daemon) {
 		}
 		return true
 	})
+}
+
+// owned counts the addresses that each node answers for alone.
+func (b *testbed) owned(p allocator.Placement) map[string]int {
+	count := map[string]int{}
+	for _, s := range p.Seats {
+		if h := b.seg.holders(s.Addr); len(h) == 1 {
+			count[h[0]]++
+		}
+	}
+	return count
+}
+
+// evenly wants the addresses spread over so many nodes.
+func (b *testbed) evenly(p allocator.Placement, nodes int) {
+	b.Helper()
+	owned, mean := b.owned(p), len(p.Seats)/nodes
+	if len(owned) != nodes {
+		b.Errorf("owned by %v, want %d nodes", owned, nodes)
+	}
+	for n, count := range owned {
+		if count < mean-mean/4 || count > mean+mean/4 {
+			b.Errorf("%s owns %d of %d addresses: %v", n, count, len(p.Seats), owned)
+		}
+	}
+}
+
+// told waits until daemons have heard of an owner for every address.
+func (b *testbed) told(p allocator.Placement, ds ...*daemon) {
+	b.Helper()
+	for _, d := range ds {
+		b.eventually(d.name+" knows who answers", func() bool {
+			known := 0
+			d.ask(func(time.Time) { known = len(d.core.ledger.byAddr) + len(d.core.ledger.own.claims) })
+			return known == len(p.Seats)
+		})
+	}
 }
