@@ -28,12 +28,19 @@ type Config struct {
 	RenewPeriod   time.Duration // pause between renewals; 0: a fifth of LeaseDuration
 	RetryPeriod   time.Duration // pause after an attempt that did not succeed; 0: a fifteenth of LeaseDuration
 
+	// PodName and PodUID are this copy's pod, with which the objects that it writes
+	// about itself are removed. May be empty.
+	PodName, PodUID string
+
 	Log *slog.Logger
 
 	// Placed is told who may announce what, on every copy, from one goroutine:
 	// first everything, then what differs, with the internal addresses of all
 	// nodes. It must not wait for anything.
 	Placed func(placement allocator.Placement, peers map[string][]netip.Addr)
+	// Announced tells what this node answers for now. May be nil: then nobody is
+	// told by ServiceL2Status objects.
+	Announced func() Announced
 	// Key is told the key of the gossip: 16, 24 or 32 bytes. May be nil.
 	Key func([]byte)
 }

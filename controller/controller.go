@@ -23,6 +23,7 @@ type Controller struct {
 	belief   *belief
 	sources  []source
 	events   *recorder
+	l2status *l2status
 	stats    *counters
 	election lease.Config
 	tenures  chan *tenure // from the election to the loop
@@ -46,6 +47,7 @@ func New(config Config) (*Controller, error) {
 		c.sources[i].lists = heed(c.sources[i].lists, c.sources[i].kind, config.Log)
 	}
 	c.events = newRecorder(c.clients.core, config.Node, config.Log, c.stats)
+	c.l2status = newL2Status(config, c.clients.metallb, c.stats)
 	c.election = lease.Config{
 		API:       &leaseAPI{c.clients.coordination, config.Namespace, LeaseName, c.stats, config.Log},
 		Namespace: config.Namespace, Name: LeaseName,
@@ -71,6 +73,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		tasks.Go(func() { follow(watching, s.lists, s.expected, s.kind, s.store) })
 	}
 	tasks.Go(func() { c.events.run(watching) })
+	tasks.Go(func() { c.l2status.run(ctx) })
 	tasks.Go(func() { c.loop(watching) })
 	select {
 	case <-ctx.Done():
@@ -106,6 +109,9 @@ func (c *Controller) Assigned(addr netip.Addr, services []allocator.ServiceName)
 	})
 }
 
+// Announcing says that what [Config.Announced] returns has changed.
+func (c *Controller) Announcing() { c.l2status.wake() }
+
 // Stranded says likewise that this node is to answer for an address and has none
 // of the interfaces; without any named, none that is up.
 func (c *Controller) Stranded(addr netip.Addr, services []allocator.ServiceName, interfaces []string) {
@@ -115,6 +121,20 @@ func (c *Controller) Stranded(addr netip.Addr, services []allocator.ServiceName,
 			"correct spec.interfaces of the L2Advertisement, or keep the node out by spec.nodeSelectors", c.Node, addr, strings.Join(interfaces, " or "))
 	}
 	c.tell(services, saying{warning: true, reason: eventUnserved, text: text})
+}
+
+// Contested says likewise that another station claims an address that this node
+// answers for.
+func (c *Controller) Contested(addr netip.Addr, services []allocator.ServiceName, iface, mac string) {
+	c.tell(services, saying{warning: true, reason: eventConflict, text: fmt.Sprintf("another station, %s, claims %s on interface %s of node %q, which announces it: "+
+		"clients may reach either. Take the address away from that station, or out of the pool", mac, addr, iface, c.Node)})
+}
+
+// Used says likewise that this node does not announce an address because another
+// station, which is no node, answers for it already.
+func (c *Controller) Used(addr netip.Addr, services []allocator.ServiceName, iface, mac string) {
+	c.tell(services, saying{warning: true, reason: eventUnserved, text: fmt.Sprintf("%s is not announced: another station, %s, which is no node of the cluster, answers for it on interface %s of node %q. "+
+		"Take the address away from that station, or out of the pool; it is asked again every 10 s (--announce-used announces it all the same)", addr, mac, iface, c.Node)})
 }
 
 func (c *Controller) tell(services []allocator.ServiceName, what saying) {

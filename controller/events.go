@@ -18,7 +18,8 @@ import (
 	"holdfast.dev/holdfast/controller/lease"
 )
 
-// Reasons of Events, MetalLB's but for eventSettling: there nothing waits.
+// Reasons of Events, MetalLB's but for two: there nothing waits, and nobody hears
+// who else claims an address.
 const (
 	eventAllocated  = "IPAllocated"
 	eventFailed     = "AllocationFailed"
@@ -28,6 +29,7 @@ const (
 	eventAdditional = "AdditionalAssignFailed"
 	eventNode       = "nodeAssigned"
 	eventUnserved   = "announceFailed"
+	eventConflict   = "addressConflict"
 )
 
 // A saying is what an Event says.

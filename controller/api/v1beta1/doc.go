@@ -1,9 +1,9 @@
 // Package v1beta1 holds the kinds of the metallb.io API that holdfast serves:
-// IPAddressPool and L2Advertisement, with the names, fields and defaults that
+// IPAddressPool, L2Advertisement and ServiceL2Status, with the names, fields and defaults that
 // manifests written for MetalLB use. Kinds and fields that holdfast does not
 // act on are absent, so that nothing is accepted and ignored.
 //
-// Beyond MetalLB, both kinds carry status.conditions: the condition Accepted
+// Beyond MetalLB, the first two carry status.conditions: the condition Accepted
 // says whether the object is in use as it stands, and if not, why.
 //
 // +kubebuilder:object:generate=true
