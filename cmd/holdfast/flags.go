@@ -20,6 +20,7 @@ import (
 // value out of it is refused with the range.
 type flags struct {
 	node, namespace string
+	podName, podUID string
 
 	settle        settle
 	overlap       time.Duration
@@ -45,6 +46,9 @@ func (f *flags) add(set *pflag.FlagSet, getenv func(string) string) {
 	set.StringVar(&f.node, "node", getenv("NODE_NAME"), "name of the Node that this copy runs on; without the flag, the environment's NODE_NAME")
 	set.StringVar(&f.namespace, "namespace", getenv("NAMESPACE"), "namespace of holdfast itself: pools, advertisements, the Lease and the key of the gossip are there; without the flag, the environment's NAMESPACE")
 
+	set.StringVar(&f.podName, "pod-name", getenv("POD_NAME"), "name of the pod of this copy, with which its ServiceL2Status objects are removed; without the flag, the environment's POD_NAME; \"\": they stay")
+	set.StringVar(&f.podUID, "pod-uid", getenv("POD_UID"), "UID of that pod; without the flag, the environment's POD_UID")
+
 	set.Var(&f.settle, "settle", "how long a change that would take an address away from a Service waits to be completed or undone: 0s to 24h, or never")
 	set.DurationVar(&f.overlap, "overlap", 30*time.Second, "how long a Service that moves holds the old address beside the new one: 1s to 24h")
 	set.StringVar(&f.lbClass, "lb-class", "", "serve the Services of this spec.loadBalancerClass only; without it, those that have none")
@@ -54,11 +58,17 @@ func (f *flags) add(set *pflag.FlagSet, getenv func(string) string) {
 	set.DurationVar(&f.times.Start, "look-around", 2*time.Second, "how long a copy that has just started waits at most for what the others claim: 100ms to 1m")
 	set.StringArrayVar(&f.exclude, "exclude-interface", nil, "regular expression of interface names on which nothing is announced unless an advertisement names the interface; may be repeated, and then takes the place of the built-in list ("+builtin()+"); \"\" excludes none")
 
+	set.BoolVar(&f.times.TakeUsed, "announce-used", false, "announce an address also if a machine that is no node of the cluster answers for it already")
+	set.BoolVar(&f.times.Rebalance, "rebalance", false, "let a node take addresses over, one a second, from another one that announces clearly more; without it, a node that comes back gets only what is new")
+
 	set.IntVar(&f.gossip.Port, "gossip-port", 7946, "TCP and UDP port on which the copies talk to each other, encrypted: 1 to 65535, the same on all nodes")
 	set.DurationVar(&f.gossip.ProbeInterval, "gossip-probe-interval", 200*time.Millisecond, "time between two probes of another node: 50ms to 10s")
 	set.DurationVar(&f.gossip.ProbeTimeout, "gossip-probe-timeout", 100*time.Millisecond, "how long the answer to a probe may take: 10ms to the interval")
 	set.IntVar(&f.gossip.SuspicionMult, "gossip-suspicion-mult", 2, "how many probe intervals a node that does not answer is suspected before it is taken for dead, times the decimal logarithm of the number of nodes above 10: 1 to 20")
 	set.DurationVar(&f.gossip.Grace, "gossip-grace", time.Second, "how long a node whose copy does not answer keeps its addresses while its kernel does: 100ms to 1m. A copy that is only short of CPU is back by then")
+
+	set.DurationVar(&f.gossip.Echo.Interval, "echo-interval", 50*time.Millisecond, "time between two ICMP echo requests to another node, by which its death is noticed: 10ms to 10s. When one is not answered, they come ten times as fast. Each node asks three others, however many there are")
+	set.DurationVar(&f.gossip.Echo.Timeout, "echo-timeout", 150*time.Millisecond, "how long a node's kernel may leave all echo requests and TCP handshakes unanswered, before the node is taken for dead: 50ms to 1m. At least 18 requests must be unanswered")
 
 	set.DurationVar(&f.leaseDuration, "lease-duration", 15*time.Second, "how long a leader that cannot renew its Lease keeps others from leading: 2s to 10m, in whole seconds")
 	set.DurationVar(&f.renewDeadline, "lease-renew-deadline", 0, "after which time without a renewal a leader writes nothing more: less than --lease-duration; 0s: two thirds of it")
@@ -99,6 +109,8 @@ func (f *flags) check() error {
 		refuse("--gossip-suspicion-mult=%d is out of range: 1 to 20", f.gossip.SuspicionMult)
 	}
 	within("gossip-grace", f.gossip.Grace, 100*time.Millisecond, time.Minute)
+	within("echo-interval", f.gossip.Echo.Interval, 10*time.Millisecond, 10*time.Second)
+	within("echo-timeout", f.gossip.Echo.Timeout, 50*time.Millisecond, time.Minute)
 	within("lease-duration", f.leaseDuration, 2*time.Second, 10*time.Minute)
 	if f.leaseDuration%time.Second != 0 {
 		refuse("--lease-duration=%s is not a whole number of seconds, and a Lease cannot hold anything else", f.leaseDuration)

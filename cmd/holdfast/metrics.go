@@ -73,14 +73,16 @@ var (
 	descPeers     = describe("peers", "Other nodes of the cluster.")
 	descAlone     = describe("alone", "1 while no majority of the nodes is in sight.")
 	descChanges   = describe("address_changes_total", "What happened to addresses on this node, by kind and cause.", "change", "cause")
-	descHandOver  = describe("hand_over_seconds", "Duration of hand-overs: from a node's being due to its announcement, as the taker and as the giver saw it.")
+	descHandOver  = describe("hand_over_seconds", "Duration of hand-overs: from a node's being due to its announcement, as the taker and as the giver saw it, by cause.", "cause")
+	descDeath     = describe("node_death_seconds", "For how long nodes had not answered when they were found dead by ICMP echoes and TCP handshakes.")
 	descDecision  = describe("decision_seconds", "Duration of rounds of decision about what this node announces.")
 	descGossipBad = describe("gossip_malformed_total", "Messages of other copies that made no sense.")
 	descGossipErr = describe("gossip_send_errors_total", "Messages to other copies that could not be sent.")
 
 	descAnswered   = describe("layer2_requests_answered_total", "ARP requests and neighbour solicitations answered.", "family")
 	descGratuitous = describe("layer2_announcements_total", "Gratuitous ARP and unsolicited neighbour advertisement frames sent.", "family")
-	descForeign    = describe("layer2_foreign_total", "Frames of other stations that claim an address that this node answers for.", "family")
+	descProbes     = describe("layer2_probes_total", "ARP probes and neighbour solicitations sent to ask whether a station has an address.", "family")
+	descForeign    = describe("layer2_foreign_total", "Frames of other stations that claim an address that this node answers for, or asks for.", "family")
 	descMalformed  = describe("layer2_malformed_total", "Frames that made no sense.", "family")
 	descSendErrs   = describe("layer2_send_errors_total", "Frames that could not be sent.")
 	descRecvErrs   = describe("layer2_receive_errors_total", "Reads of a socket that did not succeed.")
@@ -131,13 +133,13 @@ func (p put) durations(d *prometheus.Desc, all controller.Durations) {
 	p <- prometheus.MustNewConstSummary(d, all.Count, all.Total.Seconds(), nil)
 }
 
-func (p put) histogram(d *prometheus.Desc, h speaker.Histogram) {
+func (p put) histogram(d *prometheus.Desc, h speaker.Histogram, labels ...string) {
 	buckets, sum := map[float64]uint64{}, uint64(0)
 	for i, bound := range speaker.Bounds {
 		sum += h.Buckets[i]
 		buckets[bound.Seconds()] = sum
 	}
-	p <- prometheus.MustNewConstHistogram(d, h.Count, h.Sum.Seconds(), buckets)
+	p <- prometheus.MustNewConstHistogram(d, h.Count, h.Sum.Seconds(), buckets, labels...)
 }
 
 func (p put) controller(s controller.Stats) {
@@ -180,7 +182,10 @@ func (p put) speaker(s speaker.Stats) {
 	for what, n := range s.Changes {
 		p.counter(descChanges, n, string(what.Change), string(what.Cause))
 	}
-	p.histogram(descHandOver, s.HandOvers)
+	for _, cause := range speaker.Causes {
+		p.histogram(descHandOver, s.HandOvers[cause], string(cause))
+	}
+	p.histogram(descDeath, s.Deaths)
 	p.histogram(descDecision, s.Decisions)
 	p.counter(descGossipBad, s.Malformed)
 	p.counter(descGossipErr, s.SendErrors)
@@ -189,6 +194,7 @@ func (p put) speaker(s speaker.Stats) {
 func (p put) layer2(s layer2.Stats) {
 	p.families(descAnswered, s.Answered)
 	p.families(descGratuitous, s.Gratuitous)
+	p.families(descProbes, s.Probes)
 	p.families(descForeign, s.Heard)
 	p.families(descMalformed, s.Malformed)
 	p.counter(descSendErrs, s.SendErrors)

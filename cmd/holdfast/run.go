@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -72,17 +73,17 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 	var h halves
 	h.speaker = speaker.New(speaker.Config{
 		Node: f.node, Log: log, Exclude: exclude, Times: f.times, Gossip: f.gossip,
-		Assigned: func(addr netip.Addr, services []allocator.ServiceName) { h.controller.Assigned(addr, services) },
-		Stranded: func(addr netip.Addr, services []allocator.ServiceName, interfaces []string) {
-			h.controller.Stranded(addr, services, interfaces)
-		},
+		Notify:     h.notify,
+		Announcing: func() { h.controller.Announcing() },
 	})
 	h.controller, err = controller.New(controller.Config{
 		REST: api, Node: f.node, Namespace: f.namespace,
 		LBClass: f.lbClass, IgnoreExcludeLabel: f.ignoreExclude,
 		Settings:      allocator.Settings{Settle: time.Duration(f.settle), Overlap: f.overlap},
 		LeaseDuration: f.leaseDuration, RenewDeadline: f.renewDeadline, RenewPeriod: f.renewPeriod, RetryPeriod: f.retryPeriod,
-		Log: log,
+		PodName: f.podName, PodUID: f.podUID,
+		Log:       log,
+		Announced: h.announced,
 		Placed: func(p allocator.Placement, peers map[string][]netip.Addr) {
 			h.speaker.SetPeers(peers)
 			h.speaker.Set(p)
@@ -90,6 +91,41 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 		Key: h.speaker.SetKey,
 	})
 	return &h, err
+}
+
+// notify makes Events of what happens to addresses on this node.
+func (h *halves) notify(n speaker.Notice) {
+	switch n.Change {
+	case speaker.Announced, speaker.Joined:
+		h.controller.Assigned(n.Addr, n.Services)
+	case speaker.Stranded:
+		h.controller.Stranded(n.Addr, n.Services, n.Interfaces)
+	case speaker.Contested:
+		h.controller.Contested(n.Addr, n.Services, n.Interface, n.MAC)
+	case speaker.Used:
+		h.controller.Used(n.Addr, n.Services, n.Interface, n.MAC)
+	}
+}
+
+// announced is what this node answers for, by Service. An address that is not
+// limited to interfaces makes its Services unlimited.
+func (h *halves) announced() controller.Announced {
+	addresses, sight := h.speaker.Announcements()
+	out := controller.Announced{Services: map[allocator.ServiceName][]string{}, InSight: map[string]bool{}}
+	for _, node := range sight {
+		out.InSight[node] = true
+	}
+	for _, a := range addresses {
+		for _, s := range a.Services {
+			before, more := out.Services[s]
+			if len(a.Interfaces) == 0 || more && len(before) == 0 {
+				out.Services[s] = nil
+				continue
+			}
+			out.Services[s] = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, a.Interfaces))))
+		}
+	}
+	return out
 }
 
 // run is the life of a copy. Its end is in this order: hand over, which needs the
