@@ -89,11 +89,11 @@ func kubectlCommand() *cobra.Command {
 
 func execCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "exec NAME CMD...", Short: "run a command on a node, or in the network of client, cp or fab",
+		Use: "exec NAME CMD...", Short: "run a command on a node, or in the network of client, client2, cp or fab",
 		DisableFlagParsing: true,
 		RunE: withLab(func(l *cluster.Lab, args []string) error {
 			if len(args) < 2 {
-				return errors.New("usage: lab exec NAME CMD...; NAME is " + strings.Join(l.Nodes(), ", ") + ", client, cp or fab")
+				return errors.New("usage: lab exec NAME CMD...; NAME is " + strings.Join(l.Nodes(), ", ") + ", client, client2, cp or fab")
 			}
 			return become(l.Exec(args[0], args[1:]...))
 		}),

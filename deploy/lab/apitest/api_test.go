@@ -23,6 +23,19 @@ type instance struct {
 	mu    sync.Mutex
 	seats map[netip.Addr]allocator.Seat
 	key   []byte
+
+	announced controller.Announced
+}
+
+// announce sets what the copy's node answers for, and whom it sees.
+func (c *instance) announce(services map[allocator.ServiceName][]string, sight ...string) {
+	c.mu.Lock()
+	c.announced = controller.Announced{Services: services, InSight: map[string]bool{}}
+	for _, n := range sight {
+		c.announced.InSight[n] = true
+	}
+	c.mu.Unlock()
+	c.Announcing()
 }
 
 func (s *Server) run(t testing.TB, node string) *instance {
@@ -44,7 +57,10 @@ func (s *Server) run(t testing.TB, node string) *instance {
 				c.seats[seat.Addr] = seat
 			}
 		},
-		Key: func(k []byte) { c.mu.Lock(); c.key = k; c.mu.Unlock() },
+		Key:       func(k []byte) { c.mu.Lock(); c.key = k; c.mu.Unlock() },
+		PodName:   "pod-" + node,
+		PodUID:    "uid-" + node,
+		Announced: func() controller.Announced { c.mu.Lock(); defer c.mu.Unlock(); return c.announced },
 	})
 	if err != nil {
 		t.Fatal(err)

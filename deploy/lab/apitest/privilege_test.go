@@ -12,6 +12,8 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"holdfast.dev/holdfast/allocator"
 )
 
 // A request is one line of the audit log.
@@ -74,9 +76,18 @@ func (s *Server) exercise(t testing.TB, enough func() bool) {
 	s.Kubectl(t, "delete", "-n", "holdfast-system", "--ignore-not-found", "secret/holdfast-membership", "lease/holdfast", "ipaddresspool/p", "l2advertisement/all")
 	s.Kubectl(t, "delete", "--ignore-not-found", "service/a", "endpointslice/a-1", "node/node1")
 	s.Apply(t, fmt.Sprintf(pool, "p", "192.0.2.10/32")+advertisement+fmt.Sprintf(node, "node1")+service("a", "")+fmt.Sprintf(slice, "a"))
+	s.Kubectl(t, "delete", "-n", "holdfast-system", "--ignore-not-found", "servicel2statuses", "--all")
+	s.Apply(t, fmt.Sprintf(oldStatus, "node1", "a"))
 	c := s.run(t, "node1")
 	defer c.stop()
+	a := map[allocator.ServiceName][]string{servicesNamed("a")[0]: {"eth0"}}
+	c.announce(a, "node1")
+	// What an earlier pod of this node wrote is taken over, then removed, then made anew.
+	told := s.statuses(t, []func(){func() { c.announce(nil, "node1") }, func() { c.announce(a, "node1") }}, "node1 a eth0", "", "node1 a eth0")
 	done := func() bool {
+		if !told() {
+			return false
+		}
 		// The Event of an announcement, twice: the second is counted on the first.
 		c.Assigned(netip.MustParseAddr("192.0.2.10"), servicesNamed("a"))
 		c.Assigned(netip.MustParseAddr("192.0.2.10"), servicesNamed("a"))
@@ -91,6 +102,42 @@ func (s *Server) exercise(t testing.TB, enough func() bool) {
 		if time.Now().After(end) {
 			t.Fatal("not everything was done within 30 s, and nothing was denied")
 		}
+	}
+}
+
+const oldStatus = `
+apiVersion: metallb.io/v1beta1
+kind: ServiceL2Status
+metadata:
+  name: l2-old
+  namespace: holdfast-system
+  labels: {metallb.io/node: %[1]s, metallb.io/service-name: %[2]s, metallb.io/service-namespace: default}
+  ownerReferences: [{apiVersion: v1, kind: Pod, name: old, uid: old}]
+---
+`
+
+// statuses returns a function that tells whether the ServiceL2Status objects have been,
+// one after the other, what wants says: NODE SERVICE INTERFACES. Between two of them
+// it does what then says.
+func (s *Server) statuses(t testing.TB, then []func(), wants ...string) func() bool {
+	return func() bool {
+		for len(wants) > 0 {
+			out := s.Kubectl(t, "get", "-n", "holdfast-system", "servicel2statuses",
+				"-o", `jsonpath={range .items[*]}{.status.node} {.status.serviceName} {.status.interfaces[*].name}{"\n"}{end}`)
+			var lines []string
+			for line := range strings.Lines(out) {
+				lines = append(lines, strings.TrimSpace(line))
+			}
+			slices.Sort(lines)
+			if strings.Join(lines, "\n") != wants[0] {
+				return false
+			}
+			if wants = wants[1:]; len(then) > 0 {
+				then[0]()
+				then = then[1:]
+			}
+		}
+		return true
 	}
 }
 

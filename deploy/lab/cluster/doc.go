@@ -1,6 +1,7 @@
 // Package cluster is a whole Kubernetes on one machine: etcd, API server,
 // controller-manager, scheduler, real kubelets with containerd and kube-proxy,
-// one network namespace a node, and a client, all in one world (package world).
+// one network namespace a node, and two clients, of which one is behind a second
+// bridge, all in one world (package world).
 //
 // It decides how a lab is built, found again, broken and mended. What is tried
 // in it is left to others.

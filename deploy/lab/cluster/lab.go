@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -82,7 +83,7 @@ func (l *Lab) Exec(name string, argv ...string) *exec.Cmd {
 	if err != nil {
 		dir = "/"
 	}
-	if name == client || name == controlPlane || name == fabric {
+	if slices.Contains([]string{client, client2, controlPlane, fabric}, name) {
 		return world.Enter(l.record.Pid, dir, world.Command(name, argv...).Args...)
 	}
 	pid, err := l.nodePid(name)

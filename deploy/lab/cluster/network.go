@@ -11,16 +11,24 @@ import (
 	"holdfast.dev/holdfast/deploy/world"
 )
 
-// buildNetwork makes the fabric, the control plane's station and the client.
+// buildNetwork makes the fabric, the control plane's station and the clients.
 // Nodes are plugged in by plugNode.
 func buildNetwork(o Options) error {
 	if err := world.AddNamespace(fabric); err != nil {
 		return err
 	}
-	if err := world.AddBridge(fabric, bridge); err != nil {
+	for _, b := range []string{bridge, bridge2} {
+		if err := world.AddBridge(fabric, b); err != nil {
+			return err
+		}
+	}
+	if err := world.AddCable(fabric, trunk, fabric, trunk2); err != nil {
 		return err
 	}
-	for _, s := range []station{cpStation, clientStation} {
+	if err := world.IP(fabric, "link set "+trunk+" master "+bridge, "link set "+trunk2+" master "+bridge2); err != nil {
+		return err
+	}
+	for _, s := range []station{cpStation, clientStation, client2Station} {
 		if err := plug(s); err != nil {
 			return err
 		}
@@ -30,7 +38,8 @@ func buildNetwork(o Options) error {
 		return err
 	}
 	// Probes take a new source port for each request.
-	return sysctl(client, map[string]string{"net/ipv4/ip_local_port_range": "1024 65535"})
+	ports := map[string]string{"net/ipv4/ip_local_port_range": "1024 65535"}
+	return errors.Join(sysctl(client, ports), sysctl(client2, ports))
 }
 
 // plug makes a station's namespace, with its cable and its addresses.
@@ -41,7 +50,7 @@ func plug(s station) error {
 	if err := world.AddCable(fabric, s.cable(), s.name, device); err != nil {
 		return err
 	}
-	if err := world.IP(fabric, "link set "+s.cable()+" master "+bridge); err != nil {
+	if err := world.IP(fabric, "link set "+s.cable()+" master "+s.bridge()); err != nil {
 		return err
 	}
 	return world.IP(s.name,
@@ -67,6 +76,11 @@ func plugNode(o Options, s station) error {
 	return sysctl(s.name, map[string]string{
 		"net/ipv4/ip_forward":          "1",
 		"net/ipv6/conf/all/forwarding": "1",
+		// The node's end of a pod's cable gets the gateway's address last, and would
+		// answer no solicitation for 1.7 s while it looks for duplicates (RFC 4862
+		// section 5.4). A pod that is ready by then receives over IPv6 and cannot
+		// reply, until its send buffer is full and it cannot reply over IPv4 either.
+		"net/ipv6/conf/default/accept_dad": "0",
 		// Thousands of new flows a second at 30 s each would fill the table, and
 		// the kernel would drop what nobody else lost.
 		"net/netfilter/nf_conntrack_udp_timeout":        "5",

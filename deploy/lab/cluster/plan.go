@@ -36,13 +36,17 @@ func (o Options) check() error {
 
 // The names of network namespaces that are no nodes.
 const (
-	fabric       = "fab"    // the bridge that everything is plugged into
-	controlPlane = "cp"     // etcd, API server, controller-manager, scheduler
-	client       = "client" // probes
+	fabric       = "fab"     // the bridges that everything is plugged into
+	controlPlane = "cp"      // etcd, API server, controller-manager, scheduler
+	client       = "client"  // probes
+	client2      = "client2" // does so behind a second bridge
 )
 
 const (
 	bridge      = "br0"
+	bridge2     = "br1"    // client2 is behind it
+	trunk       = "trunk0" // the end of the cable between the bridges that is in the first
+	trunk2      = "trunk1"
 	device      = "eth0" // the one interface of everything that is plugged in
 	apiPort     = 6443
 	serviceAPI  = "10.96.0.1" // the API server's Service
@@ -66,14 +70,23 @@ func (s station) mac() net.HardwareAddr { return net.HardwareAddr{0x02, 0, 172, 
 // cable is the interface in the fabric that leads to the station.
 func (s station) cable() string { return "v-" + s.name }
 
+// bridge is what the station is plugged into.
+func (s station) bridge() string {
+	if s.name == client2 {
+		return bridge2
+	}
+	return bridge
+}
+
 // A node's pods have 10.244.N.0/24 and fd00:244:0:N::/64.
 func (s station) number() int     { return s.id - 10 }
 func (s station) podNet4() string { return fmt.Sprintf("10.244.%d.0/24", s.number()) }
 func (s station) podNet6() string { return fmt.Sprintf("fd00:244:0:%d::/64", s.number()) }
 
 var (
-	cpStation     = station{controlPlane, 2}
-	clientStation = station{client, 100}
+	cpStation      = station{controlPlane, 2}
+	clientStation  = station{client, 100}
+	client2Station = station{client2, 101}
 )
 
 func nodeStation(number int) station { return station{fmt.Sprintf("node%d", number), 10 + number} }

@@ -10,9 +10,9 @@ import (
 func TestNeverTwoStationsAlike(t *testing.T) {
 	o := Options{Nodes: maxNodes, Proxy: "nftables"}
 	seen := map[string]string{}
-	for _, s := range append(o.nodes(), cpStation, clientStation) {
+	for _, s := range append(o.nodes(), cpStation, clientStation, client2Station) {
 		unique := []string{s.name, s.v4().String(), s.v6().String(), s.mac().String(), s.cable()}
-		if s != cpStation && s != clientStation {
+		if s.number() <= maxNodes && s != cpStation {
 			unique = append(unique, netip.MustParsePrefix(s.podNet4()).String(), netip.MustParsePrefix(s.podNet6()).String())
 		}
 		for _, u := range unique {

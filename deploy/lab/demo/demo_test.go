@@ -19,13 +19,16 @@ func TestStepsParse(t *testing.T) {
 }
 
 func TestPicture(t *testing.T) {
-	got := picture("node2", "node3")
+	got := picture("node2", "node2", "node3")
 	for _, line := range strings.Split(got, "\n") {
 		if n := len([]rune(line)); n > 80 {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
 	if !strings.Contains(got, "ANSWERS") || !strings.Contains(got, "leads") {
+		t.Error(got)
+	}
+	if got := picture("node1", "node2", "node3"); !strings.Contains(got, "ANSWERS v4") || !strings.Contains(got, "ANSWERS v6") {
 		t.Error(got)
 	}
 }

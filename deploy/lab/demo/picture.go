@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// picture draws the cluster, with who answers and who leads.
-func picture(owner, leader string) string {
+// picture draws the cluster, with who answers for each family's address and who leads.
+func picture(owner4, owner6, leader string) string {
 	var b strings.Builder
 	b.WriteString(`
       Service A  tcp/80 udp/80 ┐ one address, one sharing key, the same pods
@@ -32,8 +32,13 @@ func picture(owner, leader string) string {
 	})
 	row(func(string) string { return "│ pod web" })
 	row(func(node string) string {
-		if node == owner {
+		switch {
+		case node == owner4 && node == owner6:
 			return "└ ANSWERS"
+		case node == owner4:
+			return "└ ANSWERS v4"
+		case node == owner6:
+			return "└ ANSWERS v6"
 		}
 		return "╵"
 	})

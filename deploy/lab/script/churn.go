@@ -49,7 +49,7 @@ func (r *run) churn(ctx context.Context, args []string) error {
 	c := churning{r: r, ns: ns, rand: rand.New(rand.NewPCG(uint64(seed), 0)), there: make([]bool, n)}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for end := time.Now().Add(length); time.Now().Before(end); {
+	for end := time.Now().Add(r.pace.time(length)); time.Now().Before(end); {
 		if err := c.step(ctx); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ func init() {
 		"sequence":              {"", "SVC SET...", "the sets of addresses that it held, one after another; a SET in quotes has blanks,\nnone is the empty one", (*run).sequence},
 		"is":                    {"", "WHAT", "what wait waits for is so now", (*run).is},
 		"no-gratuitous":         {"", "ADDR...", "nobody announced it, unasked", (*run).noGratuitous},
+		"moved":                 {"", "max N ADDR...", "the client's segment heard it move to another station at most so often in all", (*run).moved},
 		"owner":                 {"", "ADDR NODE", "NODE, and nobody else, answers for it", (*run).owner},
 		"no-event":              {"", "SVC REASON", "there is no Event with this reason about it", (*run).noEvent},
 		"clash-free":            {"", "[within=0s]", "no two Services held one address with one port, or not for longer than within", (*run).clashFree},
@@ -96,6 +97,33 @@ func (r *run) noGratuitous(_ context.Context, args []string) error {
 		if err := r.heard.NoGratuitous(a, r.mark); err != nil {
 			return holds(err)
 		}
+	}
+	return nil
+}
+
+func (r *run) moved(_ context.Context, args []string) error {
+	if len(args) < 3 || args[0] != "max" {
+		return fmt.Errorf("want max, a number and addresses")
+	}
+	most, err := number(args[1])
+	if err != nil {
+		return err
+	}
+	addrs, err := r.addrs(args[2:])
+	if err != nil {
+		return err
+	}
+	var at []string
+	for _, a := range addrs {
+		for _, m := range r.heard.Moves(a) {
+			if !m.Before(r.mark) {
+				at = append(at, fmt.Sprintf("%s at %s, %s", a, m.Format("15:04:05.000"), r.stepAt(m)))
+			}
+		}
+	}
+	r.note("%d moves of %d addresses", len(at), len(addrs))
+	if len(at) > most {
+		return claim("moved %d times: %s", len(at), strings.Join(at[:min(len(at), 10)], "; "))
 	}
 	return nil
 }

@@ -155,25 +155,49 @@ var conntrack = []string{
 	"net.netfilter.nf_conntrack_tcp_timeout_unacknowledged=10",
 }
 
-// cleanNetworks forgets neighbours that a scenario set in the client, and the client's
-// flows in the nodes: those of the nodes themselves, to the API server, must live on.
+// cleanNetworks makes the fabric whole, forgets neighbours that a scenario set in the
+// clients, and the clients' flows in the nodes: those of the nodes themselves, to the API
+// server, must live on.
 func cleanNetworks(lab Lab) error {
-	if out, err := lab.Exec("client", "ip", "neigh", "flush", "all", "nud", "all", "dev", "eth0").CombinedOutput(); err != nil {
-		return fmt.Errorf("forgetting neighbours: %w: %s", err, out)
+	if err := setFabric(lab, ""); err != nil {
+		return err
 	}
-	out, err := lab.Exec("client", "ip", "-oneline", "address", "show", "dev", "eth0", "scope", "global").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("asking for the client's addresses: %w: %s", err, out)
+	var addresses []byte
+	for _, client := range clients {
+		if out, err := lab.Exec(client, "ip", "neigh", "flush", "all", "nud", "all", "dev", "eth0").CombinedOutput(); err != nil {
+			return fmt.Errorf("forgetting neighbours: %w: %s", err, out)
+		}
+		out, err := lab.Exec(client, "ip", "-oneline", "address", "show", "dev", "eth0", "scope", "global").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("asking for the addresses of %s: %w: %s", client, err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			if err := dropAddress(lab, client, strings.Fields(line)); err != nil {
+				return err
+			}
+		}
+		addresses = append(addresses, out...)
 	}
 	for _, node := range lab.Nodes() {
 		if out, err := lab.Exec(node, append([]string{"sysctl", "-qw"}, conntrack...)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("shortening conntrack's timeouts on %s: %w: %s", node, err, out)
 		}
-		for line := range strings.Lines(string(out)) {
+		for line := range strings.Lines(string(addresses)) {
 			if err := forgetFlows(lab, node, strings.Fields(line)); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// dropAddress takes an address of a single host away from a client: a scenario gave it.
+func dropAddress(lab Lab, client string, line []string) error {
+	if len(line) < 4 || !strings.HasSuffix(line[3], "/32") && !strings.HasSuffix(line[3], "/128") {
+		return nil
+	}
+	if out, err := lab.Exec(client, "ip", "address", "del", line[3], "dev", "eth0").CombinedOutput(); err != nil {
+		return fmt.Errorf("taking %s from %s: %w: %s", line[3], client, err, out)
 	}
 	return nil
 }

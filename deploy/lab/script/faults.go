@@ -18,10 +18,11 @@ func init() {
 		"uncordon": {"", "NODE", "kubectl uncordon", func(r *run, _ context.Context, args []string) error {
 			return r.ctl(append([]string{"uncordon"}, args...)...)
 		}},
+		"exec": {"", "NAME CMD...", "runs a command on a node, or in the network of client, client2, cp or fab. A client's\naddresses of a single host are taken away before the next scenario", (*run).exec},
 		"label": {"", "NODE K=V|K-...", "kubectl label node", func(r *run, _ context.Context, args []string) error {
 			return r.ctl(append([]string{"label", "--overwrite", "node"}, args...)...)
 		}},
-		"holdfast": {"", "kill NODE | restart", "kill: SIGKILL of the daemon on the node. restart: a rolling restart of the DaemonSet,\nto its end", (*run).holdfast},
+		"holdfast": {"", "kill|freeze|thaw NODE | restart", "SIGKILL, SIGSTOP or SIGCONT to the daemon on the node. restart: a rolling restart of the\nDaemonSet, to its end", (*run).holdfast},
 	})
 }
 
@@ -55,7 +56,7 @@ func (r *run) cable(_ context.Context, args []string) error {
 }
 
 func (r *run) apiServer(ctx context.Context, args []string) error {
-	switch strings.Join(args[:min(1, len(args))], "") {
+	switch first(args) {
 	case "stop":
 		return r.lab.APIStop()
 	case "start":
@@ -73,17 +74,27 @@ func (r *run) apiServer(ctx context.Context, args []string) error {
 	return fmt.Errorf("want stop, start, cut NODE or join NODE")
 }
 
+func (r *run) exec(_ context.Context, args []string) error {
+	if err := want(2, args, "a name and a command"); err != nil {
+		return err
+	}
+	if out, err := r.lab.Exec(args[0], args[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("running %s: %w: %s", strings.Join(args[1:], " "), err, out)
+	}
+	return nil
+}
+
 func (r *run) drain(_ context.Context, args []string) error {
 	return r.ctl(append([]string{"drain", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s"}, args...)...)
 }
 
 func (r *run) holdfast(ctx context.Context, args []string) error {
-	switch {
-	case len(args) == 2 && args[0] == "kill":
+	switch signal := map[string]string{"kill": "KILL", "freeze": "STOP", "thaw": "CONT"}[first(args)]; {
+	case len(args) == 2 && signal != "":
 		// The kernel's name of the process; the node is a pid namespace of its own.
-		out, err := r.lab.Exec(args[1], "sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = holdfast ] && kill -9 ${p#/proc/} && n=1; done; [ "$n" ]`).CombinedOutput()
+		out, err := r.lab.Exec(args[1], "sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = holdfast ] && kill -`+signal+` ${p#/proc/} && n=1; done; [ "$n" ]`).CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("killing holdfast on %s: %w: %s", args[1], err, out)
+			return fmt.Errorf("sending SIG%s to holdfast on %s: %w: %s", signal, args[1], err, out)
 		}
 		return nil
 	case len(args) == 1 && args[0] == "restart":
@@ -92,7 +103,7 @@ func (r *run) holdfast(ctx context.Context, args []string) error {
 		}
 		return r.ctl("rollout", "status", "-n", namespace, "daemonset/holdfast", "--timeout=180s")
 	}
-	return fmt.Errorf("want kill NODE or restart")
+	return fmt.Errorf("want kill, freeze or thaw NODE, or restart")
 }
 
 // holdfastIsWell fails unless every copy is ready and one of them leads.

@@ -41,6 +41,7 @@ func Main(dir string, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&c.only, "only", "", "only scenarios with this tag")
 	flags.StringVar(&c.skip, "skip", "", "no scenarios with this tag")
 	rate := flags.Int("rate", probe.DefaultRate, "requests per second and target, where a scenario names none; 1 to 20000")
+	short := flags.Bool("short", false, "a twentieth of what takes long: rounds of repeat, time of churn, sleeps of a minute or more")
 	keep := flags.Bool("keep", false, "leave a lab that was brought up running")
 	asJSON := flags.Bool("json", false, "print the results as JSON")
 	if err := flags.Parse(args); err == flag.ErrHelp {
@@ -65,7 +66,7 @@ func Main(dir string, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "lab run:", err)
 		return 2
 	}
-	results := runAll(ctx, lab, scripts, *rate, stderr)
+	results := runAll(ctx, lab, scripts, Pace{*rate, *short}, stderr)
 	if brought && !*keep {
 		if err := lab.Down(); err != nil {
 			fmt.Fprintln(stderr, "lab run:", err)
@@ -93,10 +94,10 @@ func quiet() {
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
 }
 
-func runAll(ctx context.Context, lab Lab, scripts []*Script, rate int, out io.Writer) (results []Result) {
+func runAll(ctx context.Context, lab Lab, scripts []*Script, pace Pace, out io.Writer) (results []Result) {
 	for _, s := range scripts {
 		fmt.Fprintf(out, "\n%s: %s\n", s.Name, s.Summary)
-		results = append(results, Run(ctx, lab, s, rate, out))
+		results = append(results, Run(ctx, lab, s, pace, out))
 		if ctx.Err() != nil {
 			break
 		}

@@ -18,8 +18,8 @@ import (
 
 func init() {
 	add("traffic", map[string]verb{
-		"probe": {"", "start [NAME:] TARGET... [rate=N] [flows=fresh|steady] [cold=yes] | stop",
-			"sends new flows to every target from the client, N a second (else what lab run says,\n1000), until stop. It begins, and marks, when every target answers (cold: at once)", (*run).probe},
+		"probe": {"", "start [NAME:] TARGET... [rate=N] [flows=fresh|steady] [cold=yes] [from=client2] | stop",
+			"sends new flows to every target from the client, N a second (else what lab run says,\n1000), until stop. It begins, and marks, when every target answers (cold: at once).\nclient2 is behind a second bridge", (*run).probe},
 		"control": {"", "SVC PORT... at=ADDR,ADDR via=NODE [policy=] [app=] | move ADDR,ADDR NODE",
 			"a Service that holdfast has nothing to do with: of another class, its status written and\nits neighbour entry set by hand. What is lost on it kube-proxy loses", (*run).control},
 	})
@@ -48,7 +48,7 @@ func (r *run) probe(ctx context.Context, args []string) error {
 		}
 		return nil
 	}
-	args, o, err := options(args, "rate", "flows", "cold")
+	args, o, err := options(args, "rate", "flows", "cold", "from")
 	if err == nil && args[0] != "start" {
 		err = fmt.Errorf("probe %s: want start or stop", args[0])
 	}
@@ -70,12 +70,12 @@ func (r *run) probe(ctx context.Context, args []string) error {
 		return err
 	}
 	if o["cold"] == "" {
-		if err := until(ctx, 30*time.Second, func() error { return r.answers(ctx, args[1:]) }); err != nil {
+		if err := until(ctx, 30*time.Second, func() error { return r.answers(ctx, o["from"], args[1:]) }); err != nil {
 			return err
 		}
 	}
 	if o["rate"] == "" {
-		o["rate"] = strconv.Itoa(r.rate)
+		o["rate"] = strconv.Itoa(r.pace.Rate)
 	}
 	var flags []string
 	for _, key := range []string{"rate", "flows"} {
@@ -83,7 +83,7 @@ func (r *run) probe(ctx context.Context, args []string) error {
 			flags = append(flags, "-"+key+"="+v)
 		}
 	}
-	p, err := r.start(targets, flags)
+	p, err := r.start(o["from"], targets, flags)
 	if err != nil {
 		return err
 	}
@@ -94,13 +94,22 @@ func (r *run) probe(ctx context.Context, args []string) error {
 	return nil
 }
 
-// start runs `lab probe` in the client's network.
-func (r *run) start(targets map[probe.Target]string, flags []string) (*probing, error) {
+// clients are the stations that can send probes, the usual one first.
+var clients = []string{"client", "client2"}
+
+// start runs `lab probe` in a client's network.
+func (r *run) start(from string, targets map[probe.Target]string, flags []string) (*probing, error) {
 	args := append([]string{"probe", "-control"}, flags...)
 	for t := range targets {
 		args = append(args, t.String())
 	}
-	p := &probing{cmd: r.lab.Self("client", args...), targets: targets, done: make(chan error, 1),
+	if from == "" {
+		from = clients[0]
+	}
+	if !slices.Contains(clients, from) {
+		return nil, fmt.Errorf("from=%s: want one of %s", from, strings.Join(clients, ", "))
+	}
+	p := &probing{cmd: r.lab.Self(from, args...), targets: targets, done: make(chan error, 1),
 		ended: make(chan probe.Segment, 16), from: time.Now()}
 	var err error
 	if p.control, err = p.cmd.StdinPipe(); err != nil {
@@ -209,12 +218,12 @@ func (r *run) sum() (sent, lost int, silence float64) {
 }
 
 // answers probes for 300 ms and fails if a request was lost.
-func (r *run) answers(ctx context.Context, args []string) error {
+func (r *run) answers(ctx context.Context, from string, args []string) error {
 	targets, err := r.targets(args)
 	if err != nil {
 		return err
 	}
-	p, err := r.start(targets, []string{"-for=300ms", "-rate=100", "-timeout=500ms"})
+	p, err := r.start(from, targets, []string{"-for=300ms", "-rate=100", "-timeout=500ms"})
 	if err != nil {
 		return err
 	}

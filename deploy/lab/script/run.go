@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -47,7 +48,7 @@ type run struct {
 	api    *api
 	out    io.Writer
 	dir    string // the script's files
-	rate   int    // of probes that name none
+	pace   Pace
 	vars   map[string]string
 	mark   time.Time
 	begun  time.Time
@@ -62,6 +63,8 @@ type run struct {
 	order   []string // names of probes as started
 	done    []step
 	notes   []string
+	samples map[string]*samples
+	hogs    []*exec.Cmd // what keeps the processors busy
 }
 
 // step is a command that was run, to say what was going on when something was lost.
@@ -70,14 +73,37 @@ type step struct {
 	text string
 }
 
-// Run brings the lab into its clean state and runs the scenario in it. Probes that name
-// no rate send so many requests a second to each target.
-func Run(ctx context.Context, lab Lab, s *Script, rate int, out io.Writer) Result {
+// Pace is how hard and how long scenarios try.
+type Pace struct {
+	Rate  int  // requests a second to each target, of probes that name none
+	Short bool // a twentieth of what takes long: repeat, churn, and sleeps of a minute or more
+}
+
+// part is what of a number of rounds is done.
+func (p Pace) part(n int) int {
+	if p.Short {
+		return (n + twentieth - 1) / twentieth
+	}
+	return n
+}
+
+// time is what of a time is spent.
+func (p Pace) time(d time.Duration) time.Duration {
+	if p.Short && d >= time.Minute {
+		return d / twentieth
+	}
+	return d
+}
+
+const twentieth = 20
+
+// Run brings the lab into its clean state and runs the scenario in it.
+func Run(ctx context.Context, lab Lab, s *Script, pace Pace, out io.Writer) Result {
 	res := Result{Name: s.Name}
 	begun := time.Now()
 	r, err := prepare(ctx, lab, s, out)
 	if err == nil {
-		r.rate = rate
+		r.pace = pace
 		res.Failures = append(r.lines(ctx), r.unwell(ctx)...)
 		res.Notes = r.notes
 		res.Probes, res.Lost, res.Silence = r.sum()
@@ -102,7 +128,7 @@ func prepare(ctx context.Context, lab Lab, s *Script, out io.Writer) (*run, erro
 		return nil, err
 	}
 	r := &run{script: s, lab: lab, api: client, out: out, vars: map[string]string{}, begun: time.Now(), mark: time.Now(),
-		audited: auditEnd(lab.AuditLog()), rate: probe.DefaultRate,
+		audited: auditEnd(lab.AuditLog()), pace: Pace{Rate: probe.DefaultRate},
 		history: &witness.History{}, heard: &witness.Heard{}, probes: map[string]*probing{}}
 	if r.dir, err = os.MkdirTemp("", "scenario-"); err != nil {
 		return nil, err
@@ -117,8 +143,13 @@ func prepare(ctx context.Context, lab Lab, s *Script, out io.Writer) (*run, erro
 
 // lines runs the commands and returns what failed.
 func (r *run) lines(ctx context.Context) (failures []string) {
-	defer func() { failures = append(failures, r.stopAll()...) }()
-	for _, l := range r.script.Lines {
+	failures, _ = r.play(ctx, r.script)
+	return append(failures, r.stopAll()...)
+}
+
+// play runs the commands of a script, and tells whether one of them ended it.
+func (r *run) play(ctx context.Context, s *Script) (failures []string, ended bool) {
+	for _, l := range s.Lines {
 		at := time.Now()
 		r.done = append(r.done, step{at, l.Text})
 		err := r.line(ctx, l)
@@ -126,13 +157,13 @@ func (r *run) lines(ctx context.Context) (failures []string) {
 		if err == nil {
 			continue
 		}
-		failures = append(failures, fmt.Sprintf("%s:%d: %s: %v", r.script.Path, l.Number, l.Text, err))
+		failures = append(failures, fmt.Sprintf("%s:%d: %s: %v", s.Path, l.Number, l.Text, err))
 		fmt.Fprintf(r.out, "          FAILED: %v\n", err)
 		if c := (claimError{}); !errors.As(err, &c) {
-			return failures
+			return failures, true
 		}
 	}
-	return failures
+	return failures, false
 }
 
 func took(d time.Duration) string {
@@ -184,6 +215,9 @@ func (r *run) note(format string, args ...any) {
 }
 
 func (r *run) close() {
+	if err := r.idle(); err != nil {
+		fmt.Fprintln(r.out, err)
+	}
 	r.api.stop()
 	os.RemoveAll(r.dir)
 }

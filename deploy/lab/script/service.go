@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -32,6 +33,7 @@ func (r *run) edit(ctx context.Context, args []string) error {
 		return err
 	}
 	for _, name := range commas(args[0]) {
+		r.history.Asked(full(name), time.Now())
 		if err := r.api.merge(ctx, services, name, patch); err != nil {
 			return err
 		}

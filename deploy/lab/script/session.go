@@ -50,6 +50,17 @@ func (s *Session) OnlyUnclaimed(seg probe.Segment) error {
 	return s.r.onlyUnclaimed(proxyTime, results)
 }
 
+// Cut counts the requests that were lost because their TCP handshake had begun at one
+// node when the address moved to another one.
+func (s *Session) Cut(seg probe.Segment) (n int) {
+	for _, t := range seg.Results {
+		if t.Target.Protocol == probe.TCP {
+			n += cut(s.r.heard.Moves(t.Target.Addr.Addr()), t.Silences)
+		}
+	}
+	return n
+}
+
 // Clean makes the clean state again, so that a lab that is not the program's own is left
 // as it was.
 func (s *Session) Clean(ctx context.Context) error {

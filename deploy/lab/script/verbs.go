@@ -103,6 +103,14 @@ func number(text string) (int, error) {
 	return n, nil
 }
 
+// first is the first argument; "" if there is none.
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
 // want fails if there are fewer than n arguments.
 func want(n int, args []string, usage string) error {
 	if len(args) < n {

@@ -47,7 +47,7 @@ func (r *run) sleep(ctx context.Context, args []string) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(d):
+	case <-time.After(r.pace.time(d)):
 		return nil
 	}
 }
@@ -90,10 +90,12 @@ func init() { // not in the declaration, which would go in a circle
 		"endpoints":  (*run).hasEndpoints,
 		"condition":  func(r *run, _ context.Context, args []string) error { return r.hasCondition(args) },
 		"event":      (*run).hasEvent,
-		"answered":   (*run).answers,
-		"quiet":      func(r *run, _ context.Context, args []string) error { return r.isQuiet(args) },
-		"owner":      (*run).isOwner,
-		"node":       (*run).nodeIs,
+		"answered": func(r *run, ctx context.Context, args []string) error {
+			return r.answers(ctx, clients[0], args)
+		},
+		"quiet": func(r *run, _ context.Context, args []string) error { return r.isQuiet(args) },
+		"owner": (*run).isOwner,
+		"node":  (*run).nodeIs,
 		"rollout": func(r *run, _ context.Context, args []string) error {
 			return r.ctl(append([]string{"rollout", "status", "-n", namespace, "--timeout=120s"}, args...)...)
 		},

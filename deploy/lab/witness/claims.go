@@ -134,7 +134,8 @@ func clashesOf(state map[string]Service, s Service) (clashes []pair) {
 type Interval struct{ Start, End time.Time }
 
 // Unclaimed returns when no Service claimed the port of the address, so that nobody was
-// meant to serve it.
+// meant to serve it. A change that was asked for here counts from then on where it takes
+// a claim away, and from when it was seen where it brings one.
 func (h *History) Unclaimed(addr netip.Addr, port Port, from, to time.Time) ([]Interval, error) {
 	if err := h.whole(from, to); err != nil {
 		return nil, err
@@ -150,20 +151,20 @@ func (h *History) Unclaimed(addr netip.Addr, port Port, from, to time.Time) ([]I
 	}
 	var out []Interval
 	was := true
-	step := func(at time.Time) {
+	step := func(earliest, at time.Time) {
 		is := claimed()
 		switch {
 		case was && !is:
-			out = append(out, Interval{at, to})
+			out = append(out, Interval{earliest, to})
 		case !was && is:
 			out[len(out)-1].End = at
 		}
 		was = is
 	}
-	step(from)
+	step(from, from)
 	for _, s := range since {
 		state[s.Name] = s
-		step(s.At)
+		step(s.earliest(), s.At)
 	}
 	return out, nil
 }

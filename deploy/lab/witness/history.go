@@ -34,6 +34,16 @@ type Service struct {
 	Ports      []Port       `json:"ports,omitempty"`
 	Conditions []Condition  `json:"conditions,omitempty"`
 	Version    string       `json:"version"` // of the object, as the API counts
+
+	asked time.Time // when this was asked for, if it was asked for here; the API has it since then at the earliest
+}
+
+// earliest is when others can have seen the state first.
+func (s Service) earliest() time.Time {
+	if s.asked.IsZero() {
+		return s.At
+	}
+	return s.asked
 }
 
 // Has says whether the Service's status holds the address.
@@ -73,7 +83,8 @@ func (s Service) addressSet() string {
 type History struct {
 	mu      sync.Mutex
 	records []Service
-	latest  map[string]int // index of a Service's newest record
+	latest  map[string]int       // index of a Service's newest record
+	asked   map[string]time.Time // changes that were asked for and have not been seen
 	breaks  []gap
 }
 
@@ -90,8 +101,21 @@ func (h *History) Add(s Service) {
 	if h.latest == nil {
 		h.latest = map[string]int{}
 	}
+	s.asked = h.asked[s.Name]
+	delete(h.asked, s.Name)
 	h.latest[s.Name] = len(h.records)
 	h.records = append(h.records, s)
+}
+
+// Asked notes that a change of a Service is about to be asked for: others may see it
+// before the watch shows it here.
+func (h *History) Asked(name string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.asked == nil {
+		h.asked = map[string]time.Time{}
+	}
+	h.asked[name] = at
 }
 
 // Break notes that changes between the two times may be missing.
