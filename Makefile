@@ -9,10 +9,13 @@ IMAGE ?= holdfast:dev
 
 GO_DIRS := allocator cmd controller deploy layer2 speaker
 LAB_PARTS := ./cluster ./demo ./echo ./probe ./scenarios ./script ./witness # the rest is tested by e2e
-RATE ?= 1000 # new flows a second to each port of each address
+# New flows a second to each port of each address.
+RATE ?= 1000
+# What e2e does about series; --short: a twentieth of all that takes long, series too.
+LONG ?= --skip series
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help demo test check lab e2e bench image manifests
+.PHONY: help demo test check lab e2e series bench image manifests
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\t\1\t/' | expand -t 4,16
@@ -36,8 +39,11 @@ check: ## format, vet, staticcheck, layers, and whether generated files are up t
 
 e2e: lab bin/holdfast.tar ## all scenarios in a real cluster with kube-proxy nftables, a slice with iptables; half an hour, once built
 	cd deploy/lab && go test -count=1 -p 1 . ./apitest
-	bin/lab run --rate $(RATE) --proxy nftables
+	bin/lab run --rate $(RATE) --proxy nftables $(LONG)
 	bin/lab run --rate $(RATE) --proxy iptables --only slice
+
+series: lab bin/holdfast.tar ## owners that die, planned changes, false alarms: dozens of times each; an hour and a half
+	bin/lab run --rate $(RATE) --only series
 
 bench: lab bin/holdfast.tar ## speed and memory, beside what they are measured against; ten minutes
 	go test -run '^$$' -bench . -benchmem ./allocator ./layer2 ./speaker
