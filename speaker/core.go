@@ -29,6 +29,8 @@ type core struct {
 	settled bool      // the first look around is over
 	leaving bool
 
+	vouched map[string]time.Time // members in sight only because they spoke: when they last did
+
 	macs     map[string]string   // the stations of the other nodes
 	inquests map[string]*inquest // nodes that seem dead
 
@@ -100,7 +102,7 @@ func newCore(node string, life uint64, times Times) *core {
 	return &core{
 		node: node, times: times.orDefault(),
 		seats: map[netip.Addr]*seat{}, held: map[netip.Addr]*seat{},
-		ledger: newLedger(node, life), members: map[string]bool{},
+		ledger: newLedger(node, life), members: map[string]bool{}, vouched: map[string]time.Time{},
 		macs: map[string]string{}, inquests: map[string]*inquest{},
 		ok: map[uint16]time.Time{}, waiting: map[uint16]map[netip.Addr]bool{},
 		dirty: map[netip.Addr]bool{},
@@ -155,6 +157,7 @@ func (c *core) joined(node string) {
 	}
 	c.out.ask = append(c.out.ask, node)
 	delete(c.inquests, node)
+	delete(c.vouched, node)
 	if !c.members[node] {
 		c.members[node] = true
 		c.all()
@@ -168,6 +171,7 @@ func (c *core) left(node string) {
 	}
 	delete(c.members, node)
 	delete(c.inquests, node)
+	delete(c.vouched, node)
 	c.out.roll = true
 	c.ledger.void(node)
 	c.all()
@@ -179,6 +183,7 @@ func (c *core) receive(now time.Time, m message) {
 		return
 	}
 	got := c.ledger.receive(now, m)
+	c.vouch(now, m)
 	for _, addr := range got.addrs {
 		c.dirty[addr] = true
 	}
@@ -288,7 +293,7 @@ func (c *core) all() {
 // decide judges every seat that something happened to, and returns what to do.
 func (c *core) decide(now time.Time) orders {
 	c.settle(now)
-	dead := c.judgeDead(now)
+	dead := earlier(c.expire(now), c.judgeDead(now))
 	for addr := range c.timers.due(now) {
 		if s := c.seats[addr]; s != nil && !s.wake.IsZero() && !s.wake.After(now) {
 			s.wake = time.Time{}

@@ -64,6 +64,10 @@
 //	daemon starved of CPU      answer         late         answers      not
 //	an interface's carrier     answer         answers      silent       100 ms, by its own word
 //
+// Who speaks is in sight: a message of a node that was given up takes it back, for
+// two seconds, or for good if gossip or its kernel is found to answer meanwhile.
+// Without that, a node in error would fight on the wire for what it should give.
+//
 // Where echoes are filtered, the dead are noticed by gossip alone, in about a
 // second. So they are where a node hears none of several nodes any more: more
 // likely than that all died, it is the one that is cut off. While a kernel lives,

@@ -32,6 +32,9 @@ const (
 	// uncertain is how long a claim is waited for that does not come, and how long a
 	// suspicion is looked into that does not become a verdict.
 	uncertain = 2 * time.Second
+	// hearsay is how long a node that was given up is in sight because it spoke,
+	// though neither gossip nor its kernel has been found to answer since.
+	hearsay = 2 * time.Second
 	// sampleMost is how many addresses of a node that seems dead are asked for.
 	sampleMost = 8
 )
@@ -103,6 +106,32 @@ func (c *core) lost(now time.Time, node string, v verdict) {
 		}
 	}
 	c.left(node)
+}
+
+// vouch takes a message of a node that was given up for a sign of life: it was a
+// false alarm, and what that node claims counts. Who goes is not called back.
+func (c *core) vouch(now time.Time, m message) {
+	if _, already := c.vouched[m.node]; !already && c.members[m.node] || m.leaving {
+		return
+	}
+	if !c.members[m.node] {
+		c.joined(m.node)
+	}
+	c.vouched[m.node] = now
+}
+
+// expire gives the nodes up that spoke and were not found to answer in time, and
+// returns when to look again.
+func (c *core) expire(now time.Time) (next time.Time) {
+	for _, node := range slices.Sorted(maps.Keys(c.vouched)) {
+		if end := c.vouched[node].Add(hearsay); now.Before(end) {
+			next = earlier(next, end)
+			continue
+		}
+		delete(c.vouched, node)
+		c.lost(now, node, mute)
+	}
+	return next
 }
 
 // survey asks the segment for the addresses of a node.

@@ -41,10 +41,13 @@ func (b *bench) turn(d time.Duration) {
 }
 
 // hears is what another node says.
-func (b *bench) hears(node string, addrs ...netip.Addr) {
+func (b *bench) hears(node string, addrs ...netip.Addr) { b.hearsAt(stride, node, addrs...) }
+
+// hearsAt is the same with an epoch.
+func (b *bench) hearsAt(epoch uint64, node string, addrs ...netip.Addr) {
 	m := message{kind: kindFull, node: node, life: 1, from: 1, to: 1, standing: standing{ready: true}}
 	for _, a := range addrs {
-		m.entries = append(m.entries, entry{addr: a, claim: claim{epoch: stride, basis: b.now}})
+		m.entries = append(m.entries, entry{addr: a, claim: claim{epoch: epoch, basis: b.now}})
 	}
 	b.receive(b.now, m)
 }
@@ -199,5 +202,38 @@ func TestInquestEnds(t *testing.T) {
 		if most := int(uncertain / askAgain); len(b.probe) > most || answered && len(b.probe) > 0 {
 			t.Errorf("answered %v: asked %d times more", answered, len(b.probe))
 		}
+	}
+}
+
+// A node that was given up and speaks was given up in error: what it claims counts,
+// and the segment is not fought over. If nothing else of it is found to answer, the
+// segment is asked, and it is given up for good.
+func TestWhoSpeaksIsInSight(t *testing.T) {
+	b := newBench("n2")
+	b.joined("n2")
+	b.hears("n2")
+	b.place(b.now, seatFor(used, "n1", "n2"))
+	b.turn(gaze + 3*time.Second)
+	b.announced(b.now, used)
+	b.turn(time.Second)
+	if b.held[used] == nil {
+		t.Fatal("the first in the rank does not answer")
+	}
+	b.lost(b.now, "n2", dead)
+	b.turn(time.Second)
+	b.hearsAt(4*stride, "n2", used)
+	b.heard(b.now, used, "eth0", "02:00:00:00:00:02")
+	b.turn(100 * ms)
+	if b.held[used] != nil || slices.Contains(b.kinds(), Contested) {
+		t.Error("a newer claim of a node that speaks is fought")
+	}
+	b.turn(hearsay + sure + 2*askAgain)
+	if b.held[used] == nil || b.members["n2"] {
+		t.Error("a node that spoke once is in sight for ever")
+	}
+	goodbye := message{kind: kindDelta, node: "n2", life: 1, from: 1, to: 2, standing: standing{ready: true, leaving: true}}
+	b.receive(b.now, goodbye)
+	if b.members["n2"] {
+		t.Error("a node that says goodbye is called back")
 	}
 }
