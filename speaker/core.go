@@ -40,8 +40,8 @@ type core struct {
 
 	inquired time.Time // when all members were last asked for their claims
 
-	ok      map[uint16]time.Time           // health ports: when they last answered 200
-	waiting map[uint16]map[netip.Addr]bool // seats that wait for a port
+	ok      map[healthPort]time.Time           // when they last answered 200
+	waiting map[healthPort]map[netip.Addr]bool // seats that wait for a port
 	dirty   map[netip.Addr]bool
 	timers  timers
 	out     orders
@@ -104,7 +104,7 @@ func newCore(node string, life uint64, times Times) *core {
 		seats: map[netip.Addr]*seat{}, held: map[netip.Addr]*seat{},
 		ledger: newLedger(node, life), members: map[string]bool{}, vouched: map[string]time.Time{},
 		macs: map[string]string{}, inquests: map[string]*inquest{},
-		ok: map[uint16]time.Time{}, waiting: map[uint16]map[netip.Addr]bool{},
+		ok: map[healthPort]time.Time{}, waiting: map[healthPort]map[netip.Addr]bool{},
 		dirty: map[netip.Addr]bool{},
 	}
 }
@@ -223,7 +223,7 @@ func (c *core) leave() {
 }
 
 // healthy takes in that a health port answered 200 on this node.
-func (c *core) healthy(now time.Time, port uint16) {
+func (c *core) healthy(now time.Time, port healthPort) {
 	if len(c.waiting[port]) == 0 {
 		return
 	}
@@ -240,7 +240,7 @@ func (c *core) wait(now time.Time, s *seat) {
 	if s.eligible.IsZero() || s.serving {
 		return
 	}
-	for _, port := range s.HealthPorts {
+	for _, port := range s.healthPorts() {
 		if c.ok[port].Before(s.eligible) {
 			if c.waiting[port] == nil {
 				c.waiting[port] = map[netip.Addr]bool{}
@@ -252,7 +252,7 @@ func (c *core) wait(now time.Time, s *seat) {
 }
 
 func (c *core) unwait(s *seat) {
-	for _, port := range s.HealthPorts {
+	for _, port := range s.healthPorts() {
 		if w := c.waiting[port]; w[s.Addr] {
 			if delete(w, s.Addr); len(w) == 0 {
 				delete(c.waiting, port)
@@ -264,8 +264,8 @@ func (c *core) unwait(s *seat) {
 
 // polls returns the health ports that somebody waits for; true: with urgency,
 // since this node is due and another one answers.
-func (c *core) polls() map[uint16]bool {
-	ports := make(map[uint16]bool, len(c.waiting))
+func (c *core) polls() map[healthPort]bool {
+	ports := make(map[healthPort]bool, len(c.waiting))
 	for port, addrs := range c.waiting {
 		ports[port] = false
 		for addr := range addrs {

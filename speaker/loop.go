@@ -160,7 +160,7 @@ func (s *Speaker) changed() {
 }
 
 // healthy is called when a health port answered 200.
-func (s *Speaker) healthy(port uint16) {
+func (s *Speaker) healthy(port healthPort) {
 	s.do(func(now time.Time) { s.core.healthy(now, port) })
 }
 

@@ -59,7 +59,7 @@ func (s *seat) candidate(node string) (allocator.Candidate, bool) {
 }
 
 // replace takes over what the allocator says now.
-func (s *seat) replace(now time.Time, node string, next allocator.Seat, ok map[uint16]time.Time, dwell time.Duration) {
+func (s *seat) replace(now time.Time, node string, next allocator.Seat, ok map[healthPort]time.Time, dwell time.Duration) {
 	s.serving = s.serves(now, ok, dwell) // judged by what was asked of it until now
 	same := func(a, b allocator.Candidate) bool {
 		return a.Node == b.Node && a.Weight == b.Weight && slices.Equal(a.Interfaces, b.Interfaces)
@@ -79,19 +79,28 @@ func (s *seat) replace(now time.Time, node string, next allocator.Seat, ok map[u
 // serves tells whether this node's data path is known to serve the address:
 // every health port has answered since it became a candidate, and the dwell
 // time has passed if a Service has no such port.
-func (s *seat) serves(now time.Time, ok map[uint16]time.Time, dwell time.Duration) bool {
+func (s *seat) serves(now time.Time, ok map[healthPort]time.Time, dwell time.Duration) bool {
 	if s.eligible.IsZero() || s.serving {
 		return s.serving
 	}
 	if s.Dwell && now.Sub(s.eligible) < dwell {
 		return false
 	}
-	for _, port := range s.HealthPorts {
+	for _, port := range s.healthPorts() {
 		if ok[port].Before(s.eligible) {
 			return false
 		}
 	}
 	return true
+}
+
+// healthPorts are those that must answer before this node takes the address.
+func (s *seat) healthPorts() []healthPort {
+	ports := make([]healthPort, len(s.HealthPorts))
+	for i, port := range s.HealthPorts {
+		ports[i] = healthPort{port: port, six: s.Addr.Is6()}
+	}
+	return ports
 }
 
 // entry is what layer2 is told of an address that this node answers for. A

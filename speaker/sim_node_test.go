@@ -284,9 +284,9 @@ func (cl *cluster) probe(n *machine, addr netip.Addr) {
 // poll asks the health ports that a core wants, as the shell does.
 func (cl *cluster) poll(n *machine) {
 	if n.polled == nil {
-		n.polled = map[uint16]bool{}
+		n.polled = map[healthPort]bool{}
 	}
-	for _, port := range slices.Sorted(maps.Keys(n.core.polls())) {
+	for _, port := range slices.SortedFunc(maps.Keys(n.core.polls()), byPort) {
 		if n.polled[port] {
 			continue
 		}
@@ -295,7 +295,7 @@ func (cl *cluster) poll(n *machine) {
 	}
 }
 
-func (cl *cluster) pollPort(n *machine, port uint16, life uint64) {
+func (cl *cluster) pollPort(n *machine, port healthPort, life uint64) {
 	cl.after(cl.between(20*ms, 60*ms), func() {
 		if n.core == nil || n.life != life {
 			return
@@ -305,7 +305,7 @@ func (cl *cluster) pollPort(n *machine, port uint16, life uint64) {
 			return
 		}
 		for addr, s := range cl.truth {
-			if _, ok := n.serves[addr]; ok && slices.Contains(s.HealthPorts, port) {
+			if _, ok := n.serves[addr]; ok && addr.Is6() == port.six && slices.Contains(s.HealthPorts, port.port) {
 				delete(n.polled, port)
 				n.core.healthy(cl.now, port)
 				cl.step(n)
@@ -314,6 +314,16 @@ func (cl *cluster) pollPort(n *machine, port uint16, life uint64) {
 		}
 		cl.pollPort(n, port, life)
 	})
+}
+
+func byPort(a, b healthPort) int {
+	if a.port == b.port && a.six != b.six {
+		if b.six {
+			return -1
+		}
+		return 1
+	}
+	return int(a.port) - int(b.port)
 }
 
 // ---- what is true

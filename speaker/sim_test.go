@@ -71,7 +71,7 @@ type machine struct {
 	wakeAt time.Time
 	serves map[netip.Addr]time.Time // since when the data path serves; absent: not
 	behind map[netip.Addr]bool      // seats not delivered because the API was away
-	polled map[uint16]bool
+	polled map[healthPort]bool
 }
 
 type event struct {

@@ -2,9 +2,10 @@
 // cheaply as it can.
 //
 // A TCP connection gets one line, "NAME PEER", and then back what it sends. A
-// UDP datagram comes back with NAME added. SIGTERM makes it unready at once; it
-// goes on answering for the linger time and ends then, so that a pod that is
-// deleted with some grace loses no request of its own.
+// UDP datagram comes back with NAME added. After SIGTERM it stays
+// ready and goes on answering for the linger time, as a pod with a preStop sleep
+// does, and ends then. A pod that turns unready at once is given up by kube-proxy
+// at once, even where no other one serves yet.
 package main
 
 import (
@@ -51,7 +52,6 @@ func run(log *slog.Logger) error {
 		return err
 	case <-terminated.Done():
 	}
-	s.leaving.Store(true)
 	log.Info("leaving", "linger", *linger)
 	select {
 	case err := <-ended:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,11 +14,10 @@ const udpBuffer = 8 << 20
 
 // A server holds the open sockets of an echo.
 type server struct {
-	name    string
-	tcp     []*net.TCPListener
-	udp     []*net.UDPConn
-	ready   net.Listener
-	leaving atomic.Bool // not ready any more, still answering
+	name  string
+	tcp   []*net.TCPListener
+	udp   []*net.UDPConn
+	ready net.Listener
 }
 
 // listen opens every port on all addresses of both families.
@@ -116,10 +114,6 @@ func (s *server) serveUDP(c *net.UDPConn) error {
 }
 
 func (s *server) readiness(w http.ResponseWriter, _ *http.Request) {
-	if s.leaving.Load() {
-		http.Error(w, "leaving", http.StatusServiceUnavailable)
-		return
-	}
 	fmt.Fprintln(w, s.name)
 }
 
