@@ -28,10 +28,11 @@ type Announcer struct {
 	ours  atomic.Pointer[macSet] // hardware addresses of this node
 	work  chan struct{}          // held or asked are newer than what Run applied
 
-	mu    sync.Mutex // ports and what is in them: Run writes, Status and Stats read
-	ports map[int]*port
+	mu     sync.Mutex // ports and what is in them: Run writes, Status and Stats read
+	ports  map[int]*port
+	usable map[string]Usability // see Usable; replaced whole
 
-	changes uint64 // of what Config.Changed tells; with mu
+	changes, told uint64 // of what Config.Changed tells; with mu
 
 	claims  chan claim // for Config.Heard
 	started atomic.Bool
@@ -104,6 +105,15 @@ func (a *Announcer) Status() []Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return held.status(a.ports)
+}
+
+// Usable returns the names of the interfaces on which an address can be announced
+// now: fit for it, up, with a carrier. Nil before Run has looked. The caller must not
+// change it.
+func (a *Announcer) Usable() map[string]Usability {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.usable
 }
 
 // Stations returns the hardware addresses with which this node answers now,

@@ -11,11 +11,16 @@ type face struct {
 	name string
 	mac  mac
 	auto bool // serves entries that name no interface
+	ipv6 bool // can do IPv6
 }
 
-// among says whether the interface is one of those named; without names, whether
-// it is not excluded.
-func (f *face) among(names []string) bool {
+// among says whether an address may be on the interface: it is one of those named
+// or, without names, not excluded. IPv6 needs an interface that can do it: what came
+// to another one the kernel would drop.
+func (f *face) among(names []string, addr netip.Addr) bool {
+	if addr.Is6() && !f.ipv6 {
+		return false
+	}
 	if len(names) == 0 {
 		return f.auto
 	}

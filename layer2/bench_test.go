@@ -290,7 +290,7 @@ func BenchmarkSet(b *testing.B) {
 
 func BenchmarkJudge(b *testing.B) {
 	t, _ := (&table{}).replace(entries(append(manyAddrs(100_000), vip4, vip6)...))
-	f := &face{name: "eth0", mac: macA, auto: true}
+	f := &face{name: "eth0", mac: macA, auto: true, ipv6: true}
 	buf := make([]byte, 0, 128)
 	arp := appendARP(nil, broadcast, arpPacket{op: arpRequest, sha: foreign, spa: hostNet4.Addr(), tpa: vip4})
 	ndp := appendNDP(nil, macA, foreign, neighborMessage{kind: neighborSolicitation, src: hostNet6.Addr(), dst: vip6, target: vip6, link: foreign})

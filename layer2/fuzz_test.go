@@ -20,7 +20,7 @@ func FuzzJudge(f *testing.F) {
 	f.Add([]byte{})
 
 	table, _ := (&table{}).replace([]Entry{{Addr: vip4}, {Addr: vip6}, {Addr: other4, Interfaces: []string{"eth9"}}})
-	eth0 := &face{name: "eth0", mac: macA, auto: true}
+	eth0 := &face{name: "eth0", mac: macA, auto: true, ipv6: true}
 	ours := macSet{macA: true, macB: true}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		mend(frame)

@@ -100,8 +100,8 @@ type Config struct {
 	// not block; it may call Set.
 	Announced func(addr netip.Addr, iface string)
 	// Changed, if set, is called after an interface came into use or went out of
-	// it, lost its carrier or got it back, or got another hardware address. It is
-	// called from Run and must not block; it may call Set.
+	// it, became usable or stopped being it (Usable), or got another hardware
+	// address. It is called from Run and must not block; it may call Set.
 	Changed func()
 }
 
@@ -149,6 +149,12 @@ type Stats struct {
 	Sockets    int // open, of all kinds
 	Groups     int // solicited-node groups joined, over all interfaces
 	Missing    int // solicited-node groups that could not be joined (tried again)
+}
+
+// Usability is what an interface can be used for.
+type Usability struct {
+	Unnamed bool // for entries that name no interface: Config.Exclude does not match it
+	IPv6    bool // for IPv6: its MTU is 1,280 octets or more (RFC 8200 §5)
 }
 
 // Families is a count for each address family.

@@ -1,6 +1,7 @@
 package layer2
 
 import (
+	"maps"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -127,6 +128,40 @@ func playInterfaces(t *testing.T, s segment) {
 	a.Set([]Entry{{Addr: vip4, Interfaces: []string{"eth0"}}, {Addr: vip6, Interfaces: []string{"eth0"}}})
 	served(t, st, macA, both...)
 	until(t, "left", func() bool { return a.Stats().Interfaces == 1 })
+}
+
+func playUsable(t *testing.T, s segment) {
+	n, changed := s.node(t), make(chan struct{}, 100)
+	a := n.run(t, Config{Changed: func() { changed <- struct{}{} }})
+	full, named := Usability{Unnamed: true, IPv6: true}, Usability{IPv6: true}
+	usable := func(why string, want map[string]Usability) {
+		t.Helper()
+		until(t, why, func() bool {
+			now := maps.Clone(a.Usable())
+			maps.DeleteFunc(now, func(name string, _ Usability) bool { return name == "lo" })
+			return maps.Equal(now, want)
+		})
+		select {
+		case <-changed:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: not told", why)
+		}
+		for len(changed) > 0 {
+			<-changed
+		}
+	}
+	n.add(t, "eth0", macA)
+	usable("an interface, though there is no address", map[string]Usability{"eth0": full})
+	n.add(t, "veth9", macB)
+	usable("one that is excluded", map[string]Usability{"eth0": full, "veth9": named})
+	n.cable(t, "eth0", false)
+	usable("one without a carrier", map[string]Usability{"veth9": named})
+	n.cable(t, "eth0", true)
+	usable("its carrier is back", map[string]Usability{"eth0": full, "veth9": named})
+	n.up(t, "veth9", false)
+	usable("one that is down", map[string]Usability{"eth0": full})
+	n.remove(t, "eth0")
+	usable("one that is gone", map[string]Usability{})
 }
 
 func playAgain(t *testing.T, s segment) {

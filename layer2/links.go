@@ -60,6 +60,7 @@ func (r *runner) relist() error {
 		r.links[l.index] = l
 	}
 	r.own()
+	r.survey()
 	return nil
 }
 
@@ -75,8 +76,27 @@ func (r *runner) note(c change) bool {
 		return false
 	}
 	r.own()
+	surveyed := r.survey()
 	_, port := r.a.ports[c.link.index]
-	return port || r.a.wanted(r.a.held.Load(), c.link)
+	return surveyed || port || r.a.wanted(r.a.held.Load(), c.link)
+}
+
+// survey publishes which interfaces are usable, and tells whether that changed.
+func (r *runner) survey() bool {
+	next := map[string]Usability{}
+	for _, l := range r.links {
+		if l.fit && l.up && l.running && l.mac.station() {
+			next[l.name] = Usability{Unnamed: r.a.auto(l.name), IPv6: l.ipv6}
+		}
+	}
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	if r.a.usable != nil && maps.Equal(next, r.a.usable) {
+		return false
+	}
+	r.a.usable = next
+	r.a.changes++
+	return true
 }
 
 // own publishes the hardware addresses of this node, so that the readers know

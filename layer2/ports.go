@@ -62,9 +62,9 @@ func (r *runner) reconcile() {
 	a.set.Unlock()
 
 	a.mu.Lock()
-	was := a.changes
 	defer func() {
-		changed := a.changes != was
+		changed := a.changes != a.told
+		a.told = a.changes
 		a.mu.Unlock()
 		if changed && a.changed != nil {
 			a.changed()
@@ -143,7 +143,7 @@ func (r *runner) closeAll() {
 }
 
 func (a *Announcer) face(l link) *face {
-	return &face{name: l.name, mac: l.mac, auto: a.auto(l.name)}
+	return &face{name: l.name, mac: l.mac, auto: a.auto(l.name), ipv6: l.ipv6}
 }
 
 // update takes over what changed of the interface; a new hardware address or a
@@ -182,7 +182,7 @@ func (r *runner) seat(p *port, t *table) {
 	for _, addr := range t.order {
 		h := t.byAddr[addr]
 		s := p.seats[addr]
-		if !h.on(f) || (s != nil && s.life == h.life) {
+		if !h.on(f, addr) || (s != nil && s.life == h.life) {
 			continue
 		}
 		if s == nil {
@@ -208,9 +208,6 @@ func (p *port) enter(addr netip.Addr) {
 		return
 	}
 	p.six++
-	if !p.link.ipv6 {
-		return
-	}
 	g := solicitedNode(addr)
 	if p.groups[g]++; p.groups[g] == 1 {
 		p.missing[g] = true
@@ -224,9 +221,6 @@ func (r *runner) leave(p *port, addr netip.Addr) {
 	}
 	p.six--
 	g := solicitedNode(addr)
-	if p.groups[g] == 0 {
-		return
-	}
 	if p.groups[g]--; p.groups[g] > 0 {
 		return
 	}

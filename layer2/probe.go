@@ -17,7 +17,7 @@ type probe struct {
 }
 
 // on says whether the question is asked on an interface.
-func (p *probe) on(f *face) bool { return f.among(p.names) }
+func (p *probe) on(f *face, addr netip.Addr) bool { return f.among(p.names, addr) }
 
 // Probe asks whether a station has addresses that are not in the set, without
 // claiming them (RFC 5227 §2.1.1, RFC 4862 §5.4.2): three times, 20 ms apart, on
@@ -76,7 +76,7 @@ func (t *table) asks(name string) bool {
 // asksNDP says whether an IPv6 address is asked for on an interface.
 func (t *table) asksNDP(f *face) bool {
 	for addr, p := range t.probed {
-		if addr.Is6() && p.on(f) {
+		if addr.Is6() && p.on(f, addr) {
 			return true
 		}
 	}
@@ -91,7 +91,7 @@ func (r *runner) ask(t *table, now time.Time) {
 		}
 		q.until = now.Add(curious)
 		for _, p := range r.a.ports {
-			if p.link.running && q.on(p.face.Load()) && (p.ndp || addr.Is4()) {
+			if p.link.running && q.on(p.face.Load(), addr) && (p.ndp || addr.Is4()) {
 				r.queue[0] = append(r.queue[0], &burst{port: p, probe: q, addr: addr, start: now})
 			}
 		}

@@ -28,12 +28,12 @@ type life struct {
 	since atomic.Int64 // first gratuitous frame, Unix ns; 0: none yet
 }
 
-// on says whether the address is held on an interface.
-func (h *holding) on(f *face) bool { return f.among(h.names) }
+// on says whether the address, which is addr, is held on an interface.
+func (h *holding) on(f *face, addr netip.Addr) bool { return f.among(h.names, addr) }
 
 // lookup returns the holding of an address if it is held on that interface.
 func (t *table) lookup(addr netip.Addr, f *face) *holding {
-	if h := t.byAddr[addr]; h != nil && h.on(f) {
+	if h := t.byAddr[addr]; h != nil && h.on(f, addr) {
 		return h
 	}
 	return nil

@@ -47,6 +47,7 @@ var plays = map[string]func(t *testing.T, s segment){
 	"announces again when asked":                               playAgain,
 	"asks who has an address without claiming it":              playProbe,
 	"asks on an interface that it uses for nothing else":       playProbeElsewhere,
+	"tells which interfaces it could use":                      playUsable,
 	"joins and leaves a group with its first and last address": playGroups,
 }
 

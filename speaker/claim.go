@@ -52,4 +52,5 @@ type entry struct {
 	claim claim // node is not set: it is the sender of the message
 	gone  bool
 	dark  bool // gone, and nobody has it instead
+	unfit bool // gone or never there: the sender has no interface for the address
 }

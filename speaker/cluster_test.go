@@ -144,7 +144,7 @@ func TestAlwaysOneOwnerAfterFailures(t *testing.T) {
 	// Gossip takes up to a second to miss a daemon; where the kernel lives, so that
 	// nothing is lost, the segment is asked for another one; and a daemon that has
 	// come back meanwhile may have to be waited for.
-	failures(t, []calamity{edited, killed, powered, cabled, wireSplit, healed}, bounds{dark: 2*time.Second + gaze + 2*hush, first: 4500 * ms, double: time.Hour})
+	failures(t, []calamity{edited, killed, powered, cabled, unfitted, wireSplit, healed}, bounds{dark: 2*time.Second + gaze + 2*hush, first: 4500 * ms, double: time.Hour})
 }
 
 // A node that loses its power or its cable is missed as long as its echoes are, at
@@ -152,7 +152,7 @@ func TestAlwaysOneOwnerAfterFailures(t *testing.T) {
 // where who is due has just died too or come up, until that one is passed over.
 func TestAlwaysSoonAfterADeath(t *testing.T) {
 	t.Parallel()
-	failures(t, []calamity{powered, cabled, healed}, bounds{dark: 260*ms + gaze + 2*hush, first: 4500 * ms, double: time.Hour})
+	failures(t, []calamity{powered, cabled, unfitted, healed}, bounds{dark: 260*ms + gaze + 2*hush, first: 4500 * ms, double: time.Hour})
 }
 
 // Where gossip fails in parts and the wire does not, the wire decides. A node
@@ -168,8 +168,9 @@ type calamity int
 const (
 	edited calamity = iota
 	killed
-	powered // off, or on again
-	cabled  // pulled, or plugged again
+	powered  // off, or on again
+	cabled   // pulled, or plugged again
+	unfitted // the interface of the addresses goes while gossip lives, or comes back
 	gossipSplit
 	wireSplit
 	healed
@@ -228,6 +229,8 @@ func (cl *cluster) calamity(t *rapid.T, kind calamity) {
 		if n.cable {
 			cl.announceAll(n)
 		}
+	case unfitted:
+		cl.setNIC(n, !n.nic)
 	case gossipSplit:
 		cl.divide(t, cl.gossipParts, "gossip")
 	case wireSplit:
@@ -255,6 +258,9 @@ func (cl *cluster) heal() {
 		if !n.cable {
 			n.cable = true
 			cl.announceAll(n)
+		}
+		if !n.nic {
+			cl.setNIC(n, true)
 		}
 		if !n.power {
 			cl.powerOn(name)

@@ -31,6 +31,9 @@ type core struct {
 
 	vouched map[string]time.Time // members in sight only because they spoke: when they last did
 
+	links    map[string]layer2.Usability // interfaces that are usable; nil: not known yet
+	departed map[string]time.Time        // those that were until a moment ago
+
 	macs     map[string]string   // the stations of the other nodes
 	inquests map[string]*inquest // nodes that seem dead
 
@@ -102,7 +105,7 @@ func newCore(node string, life uint64, times Times) *core {
 	return &core{
 		node: node, times: times.orDefault(),
 		seats: map[netip.Addr]*seat{}, held: map[netip.Addr]*seat{},
-		ledger: newLedger(node, life), members: map[string]bool{}, vouched: map[string]time.Time{},
+		ledger: newLedger(node, life), members: map[string]bool{}, vouched: map[string]time.Time{}, departed: map[string]time.Time{},
 		macs: map[string]string{}, inquests: map[string]*inquest{},
 		ok: map[healthPort]time.Time{}, waiting: map[healthPort]map[netip.Addr]bool{},
 		dirty: map[netip.Addr]bool{},
@@ -330,7 +333,7 @@ func (c *core) inOrder() []netip.Addr {
 func (c *core) entries() []layer2.Entry {
 	all := make([]layer2.Entry, 0, len(c.held))
 	for _, s := range c.held {
-		all = append(all, s.entry(c.node))
+		all = append(all, c.entry(s))
 	}
 	return all
 }
@@ -340,7 +343,7 @@ func (c *core) entries() []layer2.Entry {
 func (c *core) announcements() (all []Announcement, sight []string) {
 	for addr, s := range c.held {
 		if s.held.announced {
-			all = append(all, Announcement{addr, s.Services, s.entry(c.node).Interfaces})
+			all = append(all, Announcement{addr, s.Services, c.entry(s).Interfaces})
 		}
 	}
 	return all, append(slices.Collect(maps.Keys(c.members)), c.node)

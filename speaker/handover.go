@@ -19,6 +19,7 @@ func (c *core) judge(now time.Time, addr netip.Addr) {
 	c.forgive(now, s)
 	v := c.look(s)
 	c.mind(now, s, &v)
+	c.confess(now, s, &v)
 	if s.held != nil {
 		c.keep(now, s, &v)
 		return
@@ -32,6 +33,7 @@ func (c *core) release(s *seat) {
 		c.note(s, note{kind: Released})
 		c.drop(s)
 	}
+	c.ledger.refuse(s.Addr, false)
 	if s.Services == nil {
 		delete(c.seats, s.Addr)
 		c.ledger.forget(s.Addr)
@@ -126,8 +128,7 @@ func (c *core) keep(now time.Time, s *seat, v *view) {
 	case s.fight.lost:
 		c.yield(now, s, "", "conflict")
 	default:
-		_, candidate := s.candidate(c.node)
-		c.stand(s, v.owner != "", !candidate)
+		c.stand(s, v.owner != "", !c.fit(s))
 		c.remind(now, s)
 	}
 }
@@ -252,13 +253,12 @@ func (c *core) yield(now time.Time, s *seat, to, proof string) {
 
 // loss says why this node gives an address away.
 func (c *core) loss(s *seat, to string) Cause {
-	_, candidate := s.candidate(c.node)
 	switch {
 	case s.fight.lost:
 		return Conflict
 	case c.leaving:
 		return OwnerLeaves
-	case !candidate:
+	case !c.fit(s):
 		return OwnerNotEligible
 	case to != s.first():
 		return NewerClaim

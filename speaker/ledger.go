@@ -31,11 +31,12 @@ type account struct {
 	gap    bool // something has been missed since
 	asked  time.Time
 	claims map[netip.Addr]claim
+	unfit  map[netip.Addr]bool // addresses for which the node says that it has no interface
 }
 
 func newLedger(node string, life uint64) *ledger {
 	return &ledger{
-		own:     account{node: node, life: life, claims: map[netip.Addr]claim{}},
+		own:     account{node: node, life: life, claims: map[netip.Addr]claim{}, unfit: map[netip.Addr]bool{}},
 		changed: map[netip.Addr]bool{}, peers: map[string]*account{},
 		byAddr: map[netip.Addr][]claim{}, top: map[netip.Addr]uint64{}, parted: map[netip.Addr]time.Time{},
 	}
@@ -44,6 +45,7 @@ func newLedger(node string, life uint64) *ledger {
 // put makes or changes a claim of this node.
 func (l *ledger) put(addr netip.Addr, c claim) {
 	c.node = l.own.node
+	delete(l.own.unfit, addr)
 	l.own.claims[addr] = c
 	l.top[addr] = max(l.top[addr], c.epoch)
 	l.changed[addr] = false
@@ -56,6 +58,19 @@ func (l *ledger) withdraw(addr netip.Addr, dark bool) {
 		delete(l.own.claims, addr)
 		l.changed[addr] = dark
 	}
+}
+
+// refuse says whether this node could answer for an address if it were to. What
+// is not said is yes.
+func (l *ledger) refuse(addr netip.Addr, unfit bool) {
+	if l.own.unfit[addr] == unfit {
+		return
+	}
+	if l.changed[addr] = true; unfit {
+		l.own.unfit[addr] = true
+		return
+	}
+	delete(l.own.unfit, addr)
 }
 
 // stand changes what this node says of itself.
@@ -87,7 +102,7 @@ func (l *ledger) flush() []message {
 			all = append(all, l.number(m))
 			m, size = l.header(kindDelta), 0
 		}
-		m.entries = append(m.entries, entry{addr: addr, claim: c, gone: !held, dark: l.changed[addr]})
+		m.entries = append(m.entries, entry{addr: addr, claim: c, gone: !held, dark: l.changed[addr], unfit: l.own.unfit[addr]})
 		size += 10 + addr.BitLen()/8
 	}
 	clear(l.changed)
@@ -113,6 +128,11 @@ func (l *ledger) full() message {
 	for addr, c := range l.own.claims {
 		m.entries = append(m.entries, entry{addr: addr, claim: c})
 	}
+	for addr := range l.own.unfit {
+		if _, claimed := l.own.claims[addr]; !claimed {
+			m.entries = append(m.entries, entry{addr: addr, gone: true, unfit: true})
+		}
+	}
 	return m
 }
 
@@ -136,7 +156,7 @@ func (l *ledger) receive(now time.Time, m message) receipt {
 		}
 		got.addrs = l.void(m.node)
 		got.stood = a != nil
-		a = &account{node: m.node, life: m.life, claims: map[netip.Addr]claim{}}
+		a = &account{node: m.node, life: m.life, claims: map[netip.Addr]claim{}, unfit: map[netip.Addr]bool{}}
 		l.peers[m.node] = a
 	}
 	switch m.kind {
@@ -188,18 +208,27 @@ func (l *ledger) replace(now time.Time, a *account, m message) (changed []netip.
 			changed = append(changed, addr)
 		}
 	}
+	for addr := range a.unfit {
+		if !kept[addr] {
+			delete(a.unfit, addr)
+			changed = append(changed, addr)
+		}
+	}
 	return changed
 }
 
 // enter writes one change into the account of a peer.
 func (l *ledger) enter(now time.Time, a *account, e entry) {
 	e.claim.node = a.node
+	if delete(a.unfit, e.addr); e.unfit {
+		a.unfit[e.addr] = true
+	}
 	old, had := a.claims[e.addr]
 	if had {
 		l.remove(e.addr, a.node)
 	}
 	if e.gone {
-		if delete(a.claims, e.addr); had && !e.dark {
+		if delete(a.claims, e.addr); had && !e.dark && !e.unfit {
 			l.parted[e.addr] = now
 		}
 		return
@@ -234,6 +263,9 @@ func (l *ledger) void(node string) []netip.Addr {
 	addrs := make([]netip.Addr, 0, len(a.claims))
 	for addr := range a.claims {
 		l.remove(addr, node)
+		addrs = append(addrs, addr)
+	}
+	for addr := range a.unfit {
 		addrs = append(addrs, addr)
 	}
 	delete(l.peers, node)

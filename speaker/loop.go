@@ -67,8 +67,11 @@ func (s *Speaker) loop(ctx context.Context) {
 // reachEvery is how often the interfaces under the addresses are looked at.
 const reachEvery = 2 * time.Second
 
-// reach tells the core which addresses are on an interface. In the loop.
+// reach tells the core which interfaces are usable, and which addresses are on
+// one. In the loop.
 func (s *Speaker) reach() {
+	now := time.Now()
+	s.core.interfaces(now, s.wire.Usable())
 	if len(s.core.held) == 0 {
 		return
 	}
@@ -76,7 +79,7 @@ func (s *Speaker) reach() {
 	for _, st := range s.wire.Status() {
 		on[st.Addr] = len(st.Interfaces) > 0
 	}
-	s.core.reach(time.Now(), on)
+	s.core.reach(now, on)
 }
 
 // obey does what the core ordered: the wire first.
@@ -126,6 +129,8 @@ func (s *Speaker) say(n note) {
 		s.log.Info("handed over", "address", n.addr, "cause", string(n.cause), "to", n.other, "proof", n.proof, "duration", n.took)
 	case Released:
 		s.log.Info("released", "address", n.addr)
+	case Lost:
+		s.log.Warn("the interface of an address is gone", "address", n.addr)
 	case Stranded:
 		s.log.Warn("no interface to announce an address on", "address", n.addr, "interfaces", n.interfaces)
 	case Used:

@@ -65,6 +65,7 @@ const (
 	flagGone
 	flagDeferring
 	flagDark
+	flagUnfit
 )
 
 // appendMessage appends the octets of m to b. Times become ages as of now.
@@ -109,6 +110,9 @@ func appendEntry(b []byte, e entry, now time.Time) []byte {
 	}
 	if e.dark {
 		flags |= flagDark
+	}
+	if e.unfit {
+		flags |= flagUnfit
 	}
 	b = append(b, flags)
 	b = append(b, e.addr.AsSlice()...)
@@ -200,7 +204,7 @@ func (r *reader) entry(now time.Time) entry {
 		n = 16
 	}
 	addr, _ := netip.AddrFromSlice(r.take(n))
-	e := entry{addr: addr, gone: flags&flagGone != 0, dark: flags&flagDark != 0}
+	e := entry{addr: addr, gone: flags&flagGone != 0, dark: flags&flagDark != 0, unfit: flags&flagUnfit != 0}
 	if e.gone {
 		return e
 	}

@@ -33,8 +33,9 @@ const (
 	Announced Change = "announced" // this node answers
 	Yielded   Change = "yielded"   // another node answers
 	Released  Change = "released"  // nobody may answer any more
+	Lost      Change = "lost"      // the last interface that it was announced on is gone
 	Joined    Change = "joined"    // a Service joined an address that this node answers for
-	Stranded  Change = "stranded"  // no interface is there to answer on
+	Stranded  Change = "stranded"  // no interface is there to answer on, and nobody else answers
 	Contested Change = "contested" // another station announced the address
 	Used      Change = "used"      // a machine that is no node answers for the address: it is not taken
 	Unheard   Change = "unheard"   // a node does not answer other nodes, but does answer for its addresses

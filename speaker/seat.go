@@ -24,6 +24,9 @@ type seat struct {
 	fight conflict
 	found finding
 
+	unfit    time.Time // since when this node is due and has no interface; zero: it is not so
+	stranded bool      // that has been told
+
 	wake time.Time // the earliest entry of the seat in the core's timers
 }
 
@@ -31,8 +34,7 @@ type seat struct {
 type hold struct {
 	since     time.Time
 	announced bool      // on the wire; only then is it claimed
-	stranded  bool      // it was told that there is no interface
-	missing   time.Time // since when there is none; zero: there is
+	missing   time.Time // since when it is on no interface; zero: it is on one
 	yielding  time.Time // since when somebody else is due; zero: nobody
 	reminded  time.Time // last announcement for want of a majority
 	heard     time.Time // last time another station announced the address
@@ -104,10 +106,11 @@ func (s *seat) healthPorts() []healthPort {
 }
 
 // entry is what layer2 is told of an address that this node answers for. A
-// node that is no longer a candidate goes on where it was.
-func (s *seat) entry(node string) layer2.Entry {
-	if c, mine := s.candidate(node); mine {
-		s.held.interfaces = c.Interfaces
+// node that is no longer a candidate, or has none of the interfaces that are
+// named now, goes on where it was.
+func (c *core) entry(s *seat) layer2.Entry {
+	if mine, is := s.candidate(c.node); is && c.reaches(s.Addr, mine) {
+		s.held.interfaces = mine.Interfaces
 	}
 	return layer2.Entry{Addr: s.Addr, Interfaces: s.held.interfaces}
 }
@@ -118,6 +121,7 @@ type view struct {
 	newest claim   // of those; zero when there is none
 	owner  string  // who should answer; "": nobody can
 	urgent bool    // nobody answers who is a candidate and stays
+	unfit  bool    // this node should answer, and has no interface for it
 }
 
 // by returns the claim of a node.
@@ -155,14 +159,18 @@ func (c *core) look(s *seat) view {
 		}
 		delete(s.skip, cl.node)
 	}
+	fit := c.fit(s)
 	alive := func(node string) bool {
 		if node == c.node {
-			return !c.leaving && !s.fight.lost
+			return fit && !c.leaving && !s.fight.lost
 		}
 		cl, claims := v.by(node)
-		return c.alive(node) && !s.skip[node] && !(claims && cl.yielding)
+		return c.able(node, s.Addr) && !s.skip[node] && !(claims && cl.yielding)
 	}
 	v.owner = s.Owner(alive, present, c.load)
+	if _, mine := s.candidate(c.node); mine && !fit && !c.leaving {
+		v.unfit = s.Owner(func(n string) bool { return n == c.node || alive(n) }, present, c.load) == c.node
+	}
 	if v.owner == "" && len(s.skip) > 0 && s.held == nil {
 		s.skip = nil // nobody else is left: let them try again
 		v.owner = s.Owner(alive, present, c.load)
@@ -184,7 +192,7 @@ func (c *core) stays(s *seat, cl claim) bool {
 		return false
 	}
 	if cl.node == c.node {
-		if c.leaving {
+		if c.leaving || !c.fit(s) {
 			return false
 		}
 	} else if !c.alive(cl.node) {

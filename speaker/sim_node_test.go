@@ -150,6 +150,37 @@ func (cl *cluster) digests(n *machine) {
 
 // ---- what a node does
 
+// setNIC takes the interface of the addresses from a node, or gives it back.
+func (cl *cluster) setNIC(n *machine, there bool) {
+	n.nic = there
+	cl.say("%s: interface %v", n.name, there)
+	if there {
+		cl.announceAll(n)
+	}
+	cl.tellNIC(n)
+}
+
+// tellNIC is what layer2 and the shell tell the core of the interfaces.
+func (cl *cluster) tellNIC(n *machine) {
+	for _, d := range []time.Duration{0, flap + 10*ms} {
+		cl.after(d, func() {
+			if n.core == nil {
+				return
+			}
+			usable, on := map[string]layer2.Usability{}, map[netip.Addr]bool{}
+			if n.nic {
+				usable["eth0"] = layer2.Usability{Unnamed: true, IPv6: true}
+				for addr := range n.set {
+					on[addr] = true
+				}
+			}
+			n.core.interfaces(cl.now, usable)
+			n.core.reach(cl.now, on)
+			cl.step(n)
+		})
+	}
+}
+
 func (cl *cluster) step(n *machine) {
 	if cl.wrong.failBack {
 		n.core.failBack()
@@ -229,7 +260,7 @@ func (cl *cluster) burst(n *machine, addr netip.Addr) {
 	held := n.set[addr]
 	for i, d := range []time.Duration{cl.between(ms/20, ms), 20 * ms, 40 * ms, time.Second, 2 * time.Second} {
 		cl.after(d, func() {
-			if n.set[addr] != held || held == 0 || !n.power {
+			if n.set[addr] != held || held == 0 || !n.power || !n.nic {
 				return
 			}
 			if i == 0 && n.core != nil && n.cable {
@@ -252,7 +283,7 @@ func (cl *cluster) gratuitous(n *machine, addr netip.Addr) {
 	}
 	for _, other := range cl.names {
 		o := cl.nodes[other]
-		if other == n.name || o.core == nil || !cl.wired(n.name, other) {
+		if other == n.name || o.core == nil || !o.nic || !cl.wired(n.name, other) {
 			continue
 		}
 		life := o.life
@@ -269,11 +300,11 @@ func (cl *cluster) gratuitous(n *machine, addr netip.Addr) {
 func (cl *cluster) probe(n *machine, addr netip.Addr) {
 	life := n.life
 	for _, other := range cl.names {
-		if other == n.name || !cl.wired(n.name, other) {
+		if other == n.name || !n.nic || !cl.wired(n.name, other) {
 			continue
 		}
 		cl.after(cl.between(ms/5, 45*ms), func() {
-			if _, held := cl.nodes[other].set[addr]; held && n.core != nil && n.life == life && cl.wired(n.name, other) {
+			if _, held := cl.nodes[other].set[addr]; held && cl.nodes[other].nic && n.core != nil && n.life == life && cl.wired(n.name, other) {
 				n.core.heard(cl.now, addr, "eth0", other)
 				cl.step(n)
 			}
@@ -332,7 +363,7 @@ func byPort(a, b healthPort) int {
 func (cl *cluster) answering(addr netip.Addr) (names []string) {
 	for _, name := range cl.names {
 		n := cl.nodes[name]
-		if _, ok := n.set[addr]; ok && n.power && n.cable && cl.parts[name] == 0 {
+		if _, ok := n.set[addr]; ok && n.power && n.cable && n.nic && cl.parts[name] == 0 {
 			names = append(names, name)
 		}
 	}
@@ -355,7 +386,7 @@ func (cl *cluster) able(addr netip.Addr) (names []string) {
 func (cl *cluster) fit(addr netip.Addr) (names []string) {
 	for _, c := range cl.truth[addr].Layer2 {
 		n := cl.nodes[c.Node]
-		if n.power && n.cable && cl.parts[c.Node] == 0 && n.core != nil && n.core.settled && !n.core.leaving {
+		if n.power && n.cable && n.nic && cl.parts[c.Node] == 0 && n.core != nil && n.core.settled && !n.core.leaving {
 			names = append(names, c.Node)
 		}
 	}

@@ -64,6 +64,7 @@ type machine struct {
 	core   *core // nil: no daemon runs
 	power  bool
 	cable  bool
+	nic    bool // the interface of the addresses; gossip goes another way
 	api    bool
 	life   uint64
 	set    map[netip.Addr]int // what layer2 answers for, and its life
@@ -107,7 +108,7 @@ func newCluster(seed uint64, n int) *cluster {
 		name := fmt.Sprintf("n%d", i+1)
 		cl.names = append(cl.names, name)
 		cl.nodes[name] = &machine{
-			name: name, power: true, cable: true, api: true, serves: map[netip.Addr]time.Time{},
+			name: name, power: true, cable: true, nic: true, api: true, serves: map[netip.Addr]time.Time{},
 			set: map[netip.Addr]int{}, behind: map[netip.Addr]bool{},
 		}
 	}
@@ -233,6 +234,7 @@ func (cl *cluster) start(name string) {
 	n.core.know(cl.names)
 	n.wakeAt, n.polled = time.Time{}, nil
 	cl.say("%s: daemon starts", name)
+	cl.tellNIC(n)
 	life := n.life
 	cl.after(cl.between(20*ms, 200*ms), func() {
 		if n.core == nil || n.life != life {

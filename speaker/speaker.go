@@ -144,6 +144,7 @@ type Wire interface {
 	Announce(addrs ...netip.Addr)
 	Probe(entries ...layer2.Entry)
 	Stations() []net.HardwareAddr
+	Usable() map[string]layer2.Usability
 	Status() []layer2.Status
 	Stats() layer2.Stats
 }

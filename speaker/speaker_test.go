@@ -167,11 +167,12 @@ func TestWithoutInterfaceTheNextServes(t *testing.T) {
 }
 
 func (b *testbed) unplug(name string, out bool) {
-	b.seg.mu.Lock()
-	defer b.seg.mu.Unlock()
 	for _, w := range b.seg.wires {
 		if w.name == name {
+			b.seg.mu.Lock()
 			w.unplugged = out
+			b.seg.mu.Unlock()
+			w.config.Changed()
 		}
 	}
 }

@@ -91,5 +91,5 @@ func (c *core) equal(now time.Time, s *seat, owner string) bool {
 	mine, may := s.candidate(c.node)
 	theirs, might := s.candidate(owner)
 	s.serving = s.serves(now, c.ok, c.times.Dwell)
-	return may && might && mine.Weight == theirs.Weight && s.serving && !s.fight.lost && len(c.ledger.byAddr[s.Addr]) == 1
+	return may && might && c.fit(s) && mine.Weight == theirs.Weight && s.serving && !s.fight.lost && len(c.ledger.byAddr[s.Addr]) == 1
 }

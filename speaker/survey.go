@@ -156,7 +156,7 @@ func (c *core) inheritance(node string, most int) map[netip.Addr]bool {
 	others := func(n string) bool { return n == c.node && !c.leaving || n != node && c.alive(n) }
 	found := map[netip.Addr]bool{}
 	for _, addr := range slices.SortedFunc(maps.Keys(a.claims), netip.Addr.Compare) {
-		if s := c.seats[addr]; s != nil && len(c.ledger.byAddr[addr]) == 1 {
+		if s := c.seats[addr]; s != nil && c.fit(s) && len(c.ledger.byAddr[addr]) == 1 {
 			if s.Owner(others, "", c.load) == c.node {
 				if found[addr] = true; len(found) == most {
 					break

@@ -80,6 +80,15 @@ func (w *wireEnd) mac() net.HardwareAddr {
 	return append(net.HardwareAddr{2, 0, 0, 0}, w.name[len(w.name)-2:]...)
 }
 
+func (w *wireEnd) Usable() map[string]layer2.Usability {
+	w.seg.mu.Lock()
+	defer w.seg.mu.Unlock()
+	if w.unplugged {
+		return map[string]layer2.Usability{}
+	}
+	return map[string]layer2.Usability{"eth0": {Unnamed: true, IPv6: true}}
+}
+
 func (w *wireEnd) Stations() []net.HardwareAddr { return []net.HardwareAddr{w.mac()} }
 
 func (w *wireEnd) Probe(entries ...layer2.Entry) {
