@@ -40,7 +40,7 @@ func TestAlwaysTheSameAccountInTheEnd(t *testing.T) {
 		var sent []message
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			addr := rapid.SampledFrom(vips).Draw(t, "address")
-			switch rapid.IntRange(0, 4).Draw(t, "step") {
+			switch rapid.IntRange(0, 5).Draw(t, "step") {
 			case 0, 1:
 				own.put(addr, claim{epoch: nextEpoch(own.top[addr], rapid.Bool().Draw(t, "majority")), basis: now})
 			case 2:
@@ -48,6 +48,10 @@ func TestAlwaysTheSameAccountInTheEnd(t *testing.T) {
 			case 3:
 				own.stand(standing{ready: rapid.Bool().Draw(t, "ready"), leaving: rapid.Bool().Draw(t, "leaving")})
 			case 4:
+				if _, claimed := own.own.claims[addr]; !claimed {
+					own.refuse(addr, rapid.Bool().Draw(t, "unfit"))
+				}
+			case 5:
 				if len(sent) > 0 {
 					copied.receive(now, rapid.SampledFrom(sent).Draw(t, "late or doubled"))
 				}
@@ -62,12 +66,12 @@ func TestAlwaysTheSameAccountInTheEnd(t *testing.T) {
 		now = now.Add(time.Second)
 		copied.receive(now, own.header(kindDigest))
 		a := copied.peers["a"]
-		if a.whole && !a.gap && !sameClaims(own.own.claims, a.claims) {
+		if a.whole && !a.gap && (!sameClaims(own.own.claims, a.claims) || !maps.Equal(own.own.unfit, a.unfit)) {
 			t.Fatalf("copy has %v, original %v, and nobody notices", a.claims, own.own.claims)
 		}
 		copied.receive(now, own.full())
 		a = copied.peers["a"]
-		if !sameClaims(own.own.claims, a.claims) || a.standing != own.own.standing || a.gap {
+		if !sameClaims(own.own.claims, a.claims) || !maps.Equal(own.own.unfit, a.unfit) || a.standing != own.own.standing || a.gap {
 			t.Fatalf("copy is %+v, original %+v", a, own.own)
 		}
 		byAddr := map[netip.Addr]claim{}
@@ -104,4 +108,26 @@ func TestAlwaysMajorityIsNewer(t *testing.T) {
 			t.Fatalf("epoch went from %d to %d and %d", base, small, large)
 		}
 	})
+}
+
+// A daemon that was restarted after its node's clock had been set back is believed:
+// its whole account comes first, whatever its number.
+func TestClockSetBack(t *testing.T) {
+	now := epoch
+	before, after, l := newLedger("a", 2000), newLedger("a", 1000), newLedger("b", 1)
+	before.put(vips[0], claim{epoch: stride, basis: now})
+	l.receive(now, before.flush()[0])
+	after.stand(standing{ready: true})
+	after.flush()
+	l.receive(now, after.full())
+	if len(l.byAddr[vips[0]]) > 0 {
+		t.Error("claims of the former daemon are left")
+	}
+	after.put(vips[1], claim{epoch: stride, basis: now.Add(-time.Hour)})
+	for _, m := range after.flush() {
+		l.receive(now, m)
+	}
+	if len(l.byAddr[vips[1]]) != 1 {
+		t.Error("a daemon is not believed after its clock was set back")
+	}
 }

@@ -77,7 +77,8 @@ func (c *core) able(node string, addr netip.Addr) bool {
 }
 
 // confess tells the others that this node is due and can not come; and, if nobody
-// else comes either, whoever looks at the Services.
+// else comes either, the first of those who can not tells whoever looks at the
+// Services.
 func (c *core) confess(now time.Time, s *seat, v *view) {
 	if _, mine := s.candidate(c.node); !mine || c.fit(s) {
 		c.ledger.refuse(s.Addr, false)
@@ -94,7 +95,7 @@ func (c *core) confess(now time.Time, s *seat, v *view) {
 	}
 	if at := s.unfit.Add(unreached); now.Before(at) {
 		c.later(s, at)
-	} else if !s.stranded {
+	} else if first := s.Owner(func(n string) bool { return n == c.node || c.alive(n) }, "", c.load); !s.stranded && first == c.node {
 		s.stranded = true
 		mine, _ := s.candidate(c.node)
 		c.note(s, note{kind: Stranded, services: s.Services, interfaces: mine.Interfaces})

@@ -15,6 +15,7 @@
 //	conflict.go    another station announces an address
 //	spread.go      how many addresses each node has
 //	start.go       the first look around; majorities
+//	reach.go       which interfaces there are to answer on
 //	claim.go, ledger.go, message.go    who claims what, and how nodes tell each other
 //	vigil.go, echo.go, lookout.go      which nodes' kernels are dead
 //	gossip.go, members.go, doubt.go, keys.go, outbox.go    memberlist

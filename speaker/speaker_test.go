@@ -225,3 +225,30 @@ func TestHealthPortDecides(t *testing.T) {
 	mu.Unlock()
 	b.eventually("n2 has it", func() bool { return slices.Equal(b.seg.holders(moved.Addr), []string{"n2"}) })
 }
+
+// Another program has the port: that is told once, the node works alone, takes
+// nothing from others, and joins them when the port is free.
+func TestPortTakenWorksAlone(t *testing.T) {
+	b := newTestbed(t, 2)
+	p := seats(6, "n1", "n2")
+	other, err := net.Listen("tcp", netip.AddrPortFrom(b.peers["n2"][0], 7946).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	n1 := b.start("n1", "k", p)
+	b.eventually("n1 has all", func() bool { return n1.Stats().Claimed == len(p.Seats) })
+	n2 := b.start("n2", "k", p)
+	b.eventually("n2 has looked around", func() bool { return n2.Stats().Settled })
+	time.Sleep(3 * joinEvery)
+	const line = "gossip can not start"
+	if n := n2.log.count(line); n != 1 || n2.log.count("port=7946") == 0 {
+		t.Errorf("n2 says %d times that its gossip can not start", n)
+	}
+	if n := n2.Stats().Claimed; n > 0 {
+		t.Errorf("n2 took %d addresses", n)
+	}
+	other.Close()
+	b.inSight(1, n1, n2)
+	b.oneOwnerEach(p)
+}

@@ -109,3 +109,29 @@ func TestWhoCannotIsNotWaitedFor(t *testing.T) {
 		t.Error("waits for a node that said that it can not")
 	}
 }
+
+// Where no node has an interface, one of them tells.
+func TestOneTellsThatNobodyCan(t *testing.T) {
+	told := 0
+	for _, node := range []string{"n1", "n2"} {
+		b := newBench("n1", "n2")
+		b.node, b.ledger.own.node = node, node
+		other := map[string]string{"n1": "n2", "n2": "n1"}[node]
+		b.know([]string{"n1", "n2"})
+		b.interfaces(b.now, map[string]layer2.Usability{})
+		b.joined(other)
+		m := message{kind: kindFull, node: other, life: 1, to: 1, standing: standing{ready: true},
+			entries: []entry{{addr: used, gone: true, unfit: true}}}
+		b.receive(b.now, m)
+		b.place(b.now, seatFor(used, "n1", "n2"))
+		b.turn(time.Minute)
+		for _, kind := range b.kinds() {
+			if kind == Stranded {
+				told++
+			}
+		}
+	}
+	if told != 1 {
+		t.Errorf("%d tell", told)
+	}
+}

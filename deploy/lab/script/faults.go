@@ -22,7 +22,7 @@ func init() {
 		"label": {"", "NODE K=V|K-...", "kubectl label node", func(r *run, _ context.Context, args []string) error {
 			return r.ctl(append([]string{"label", "--overwrite", "node"}, args...)...)
 		}},
-		"holdfast": {"", "kill|freeze|thaw NODE | restart", "SIGKILL, SIGSTOP or SIGCONT to the daemon on the node. restart: a rolling restart of the\nDaemonSet, to its end", (*run).holdfast},
+		"holdfast": {"", "kill|end|freeze|thaw NODE | restart", "SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the daemon on the node. restart: a rolling restart of the\nDaemonSet, to its end", (*run).holdfast},
 	})
 }
 
@@ -89,7 +89,7 @@ func (r *run) drain(_ context.Context, args []string) error {
 }
 
 func (r *run) holdfast(ctx context.Context, args []string) error {
-	switch signal := map[string]string{"kill": "KILL", "freeze": "STOP", "thaw": "CONT"}[first(args)]; {
+	switch signal := map[string]string{"kill": "KILL", "end": "TERM", "freeze": "STOP", "thaw": "CONT"}[first(args)]; {
 	case len(args) == 2 && signal != "":
 		// The kernel's name of the process; the node is a pid namespace of its own.
 		out, err := r.lab.Exec(args[1], "sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = holdfast ] && kill -`+signal+` ${p#/proc/} && n=1; done; [ "$n" ]`).CombinedOutput()
@@ -103,7 +103,7 @@ func (r *run) holdfast(ctx context.Context, args []string) error {
 		}
 		return r.ctl("rollout", "status", "-n", namespace, "daemonset/holdfast", "--timeout=180s")
 	}
-	return fmt.Errorf("want kill, freeze or thaw NODE, or restart")
+	return fmt.Errorf("want kill, end, freeze or thaw NODE, or restart")
 }
 
 // holdfastIsWell fails unless every copy is ready and one of them leads.

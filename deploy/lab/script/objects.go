@@ -22,8 +22,6 @@ func init() {
 			"creates or changes a Deployment of the echo workload, label app=NAME, one pod on each\nnode (or each named one), that ends gracefully; waits until they are ready", (*run).backend},
 		"service": {"", "SVC PORT... " + serviceOptions,
 			"creates a Service of type LoadBalancer; a PORT is tcp/80. Families dual (default),\nprefer, v4 or v6. app is the backend (default web)", (*run).service},
-		"services": {"", "N SVC PORT... " + serviceOptions,
-			"creates N such Services, SVC-1 to SVC-N, without node ports, one after the other", (*run).services},
 		"edit": {"", "SVC[,SVC...] [PORT...] " + serviceOptions,
 			"changes a Service in one write each; an empty value removes", (*run).edit},
 		"namespace": {"", "NAME [K=V...]", "creates a namespace or changes its labels; K= removes one", (*run).namespace},

@@ -27,31 +27,6 @@ func (r *run) service(ctx context.Context, args []string) error {
 	return err
 }
 
-func (r *run) services(ctx context.Context, args []string) error {
-	if err := want(2, args, "how many, and the name of a Service"); err != nil {
-		return err
-	}
-	n, err := number(args[0])
-	if err != nil {
-		return err
-	}
-	patch, err := servicePatch(args[1:], true)
-	if err != nil {
-		return err
-	}
-	patch["apiVersion"], patch["kind"] = "v1", "Service"
-	patch["spec"].(object)["allocateLoadBalancerNodePorts"] = false // there are fewer of those than of Services
-	ns, name := splitName(args[1])
-	meta := patch["metadata"].(object)
-	for i := 1; i <= n; i++ {
-		meta["name"], meta["namespace"] = fmt.Sprintf("%s-%d", name, i), ns
-		if _, err := r.api.Resource(services).Namespace(ns).Create(ctx, toUnstructured(patch), metav1.CreateOptions{}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (r *run) edit(ctx context.Context, args []string) error {
 	patch, err := servicePatch(args, false)
 	if err != nil {

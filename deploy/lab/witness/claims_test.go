@@ -2,6 +2,7 @@ package witness
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -162,5 +163,27 @@ func TestUnclaimedAndHeld(t *testing.T) {
 	}
 	if got, want := h.Held("a", addr, at(1), at(10)), []Interval{{at(1), at(3)}, {at(6), at(10)}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("held %v, want %v", got, want)
+	}
+}
+
+// An address is inherited when another station than the one that had it announces it.
+func TestHeirs(t *testing.T) {
+	var h Heard
+	addr := func(i byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, i}) }
+	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, a := range []struct {
+		addr  byte
+		mac   string
+		after time.Duration
+	}{
+		{1, "dead", -time.Second}, {2, "dead", -time.Second}, {3, "dead", -2 * time.Second}, {4, "b", -time.Second},
+		{3, "b", -time.Second},
+		{1, "dead", time.Millisecond}, {1, "b", 200 * time.Millisecond}, {1, "c", time.Second}, {4, "c", time.Second}, {5, "b", time.Second},
+	} {
+		h.Add(Announcement{At: at.Add(a.after), Addr: addr(a.addr), MAC: a.mac})
+	}
+	want := map[netip.Addr]time.Duration{addr(1): 200 * time.Millisecond, addr(2): -1}
+	if got := h.Heirs("dead", at); !maps.Equal(got, want) {
+		t.Errorf("heirs %v, want %v", got, want)
 	}
 }

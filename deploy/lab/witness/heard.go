@@ -13,12 +13,17 @@ import (
 type Heard struct {
 	mu      sync.Mutex
 	records []Announcement
+	byAddr  map[netip.Addr][]int // of records
 }
 
 // Add appends an announcement.
 func (h *Heard) Add(a Announcement) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.byAddr == nil {
+		h.byAddr = map[netip.Addr][]int{}
+	}
+	h.byAddr[a.Addr] = append(h.byAddr[a.Addr], len(h.records))
 	h.records = append(h.records, a)
 }
 
@@ -26,12 +31,36 @@ func (h *Heard) Add(a Announcement) {
 func (h *Heard) Of(addr netip.Addr, from time.Time) (of []Announcement) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, a := range h.records {
-		if a.Addr == addr && !a.At.Before(from) {
+	for _, i := range h.byAddr[addr] {
+		if a := h.records[i]; !a.At.Before(from) {
 			of = append(of, a)
 		}
 	}
 	return of
+}
+
+// Heirs returns, for every address that a station was the last to announce before a
+// moment, how long after it another station did; below zero: none has.
+func (h *Heard) Heirs(mac string, since time.Time) map[netip.Addr]time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	heirs := map[netip.Addr]time.Duration{}
+	for addr, all := range h.byAddr {
+		last := ""
+		for _, i := range all {
+			a := h.records[i]
+			if a.At.Before(since) {
+				last = a.MAC
+			} else if last == mac && a.MAC != mac {
+				heirs[addr] = a.At.Sub(since)
+				break
+			}
+		}
+		if _, inherited := heirs[addr]; last == mac && !inherited {
+			heirs[addr] = -1
+		}
+	}
+	return heirs
 }
 
 // Moves returns when another station than the one before first announced the address,

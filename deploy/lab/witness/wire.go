@@ -43,7 +43,24 @@ func OpenWire(name string) (*Wire, error) {
 		w.arp.Close()
 		return nil, fmt.Errorf("hearing NDP on %s: %w", name, err)
 	}
+	for _, c := range []*packet.Conn{w.arp, w.ndp} {
+		if err := enlarge(c); err != nil {
+			w.close()
+			return nil, fmt.Errorf("hearing on %s: receive buffer: %w", name, err)
+		}
+	}
 	return w, nil
+}
+
+// enlarge makes room for the announcements of thousands of addresses at once.
+func enlarge(c *packet.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20) })
+	return errors.Join(err, failed)
 }
 
 // advertisements lets neighbour advertisements pass, and none of the probes' packets.
