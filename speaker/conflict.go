@@ -107,7 +107,9 @@ func (c *core) defend(now time.Time, s *seat) {
 		c.later(s, at)
 		return
 	}
-	if f.told.IsZero() || now.Sub(f.told) >= persistent {
+	// The last announcement of a node in sight that has just given way may come late.
+	late := f.defended.IsZero() && c.alive(c.macs[f.mac])
+	if !late && (f.told.IsZero() || now.Sub(f.told) >= persistent) {
 		f.told = now
 		c.note(s, note{kind: Contested, services: s.Services, iface: f.iface, mac: f.mac})
 	}

@@ -103,6 +103,9 @@ func (c *core) mind(now time.Time, s *seat, v *view) {
 
 // keep decides for an address that this node answers for.
 func (c *core) keep(now time.Time, s *seat, v *view) {
+	if was := s.held.interfaces; !slices.Equal(was, c.entry(s).Interfaces) {
+		c.out.set, c.out.roll = true, true
+	}
 	own, claimed := c.ledger.own.claims[s.Addr]
 	if v.owner == c.node {
 		c.stand(s, false, false)

@@ -135,3 +135,24 @@ func TestOneTellsThatNobodyCan(t *testing.T) {
 		t.Errorf("%d tell", told)
 	}
 }
+
+// Who answers follows the interfaces that the advertisements name, where it has them.
+func TestFollowsTheInterfaces(t *testing.T) {
+	b := newBench()
+	b.interfaces(b.now, map[string]layer2.Usability{"eth0": both, "eth1": both})
+	b.place(b.now, seatFor(used, "n1"))
+	b.turn(time.Second)
+	b.announced(b.now, used)
+	b.decide(b.now)
+	for _, name := range []string{"eth1", "eth0"} {
+		next := seatFor(used, "n1")
+		next.Seats[0].Layer2[0].Interfaces = []string{name}
+		b.place(b.now, next)
+		if o := b.decide(b.now); !o.set || !slices.Equal(b.entries()[0].Interfaces, []string{name}) {
+			t.Errorf("%s: told layer2: %v, %v", name, o.set, b.entries())
+		}
+		if o := b.decide(b.now); o.set {
+			t.Error("layer2 is told again")
+		}
+	}
+}
