@@ -42,7 +42,7 @@ e2e: lab bin/holdfast.tar ## all scenarios in a real cluster with kube-proxy nft
 	bin/lab run --rate $(RATE) --proxy nftables $(LONG)
 	bin/lab run --rate $(RATE) --proxy iptables --only slice
 
-series: lab bin/holdfast.tar ## owners that die, planned changes, false alarms: dozens of times each; an hour and a half
+series: lab bin/holdfast.tar ## owners that die, planned changes, false alarms: dozens of times each; more than two hours
 	bin/lab run --rate $(RATE) --only series
 
 bench: lab bin/holdfast.tar ## speed and memory, beside what they are measured against; ten minutes

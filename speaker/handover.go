@@ -110,7 +110,7 @@ func (c *core) keep(now time.Time, s *seat, v *view) {
 	if v.owner == c.node {
 		c.stand(s, false, false)
 		s.held.yielding = time.Time{}
-		if claimed && v.newest.node != "" && v.newest.newer(own) {
+		if claimed && v.newest.node != "" && v.newest.newer(own) && c.ledger.peers[v.newest.node].whole {
 			c.reclaim(now, s)
 		}
 		c.remind(now, s)

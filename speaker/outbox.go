@@ -64,10 +64,10 @@ func (g *gossip) tell(b []byte) { g.out.put(parcel{b: b}) }
 // tellAll sends a message of any size to every member.
 func (g *gossip) tellAll(b []byte) { g.out.put(parcel{b: b, stream: true}) }
 
-// ask sends a small message to one member.
+// ask sends a small message to one node, in sight or not.
 func (g *gossip) ask(node string, b []byte) { g.out.put(parcel{to: node, b: b}) }
 
-// answer sends the whole account to one member.
+// answer sends the whole account to one node, in sight or not.
 func (g *gossip) answer(node string, b []byte) {
 	g.out.put(parcel{to: node, b: b, stream: len(b) > datagram})
 }
@@ -80,6 +80,9 @@ func (g *gossip) deliver(p parcel) {
 		if p.to == "" || p.to == name {
 			to = append(to, n)
 		}
+	}
+	if addrs := g.peers[p.to]; len(to) == 0 && len(addrs) > 0 { // it spoke, though it is out of sight
+		to = append(to, memberlist.Node{Name: p.to, Addr: addrs[0].AsSlice(), Port: uint16(g.config.Port)})
 	}
 	g.mu.Unlock()
 	if list == nil {

@@ -252,3 +252,22 @@ func TestPortTakenWorksAlone(t *testing.T) {
 	b.inSight(1, n1, n2)
 	b.oneOwnerEach(p)
 }
+
+// A node that was given up in error is asked for its account as soon as it speaks,
+// though gossip has not found it again.
+func TestAsksWhoIsOutOfSight(t *testing.T) {
+	b := newTestbed(t, 2)
+	p := seats(6, "n1", "n2")
+	n1, n2 := b.start("n1", "k", p), b.start("n2", "k", p)
+	b.inSight(1, n1, n2)
+	b.oneOwnerEach(p)
+	n2.gossip.mu.Lock()
+	delete(n2.gossip.nodes, "n1")
+	n2.gossip.mu.Unlock()
+	n2.ask(func(time.Time) { n2.core.left("n1") })
+	n1.Set(seats(12, "n1", "n2")) // something to speak of
+	b.eventually("n2 knows what n1 claims", func() (known bool) {
+		n2.ask(func(time.Time) { known = n2.core.alive("n1") })
+		return known
+	})
+}

@@ -155,7 +155,7 @@ var conntrack = []string{
 	"net.netfilter.nf_conntrack_tcp_timeout_unacknowledged=10",
 }
 
-// cleanNetworks makes the fabric whole, forgets neighbours that a scenario set in the
+// cleanNetworks makes the fabric whole, takes what a scenario plugged in, forgets neighbours that a scenario set in the
 // clients, and the clients' flows in the nodes: those of the nodes themselves, to the API
 // server, must live on.
 func cleanNetworks(lab Lab) error {
@@ -179,6 +179,9 @@ func cleanNetworks(lab Lab) error {
 		addresses = append(addresses, out...)
 	}
 	for _, node := range lab.Nodes() {
+		if err := dropInterfaces(lab, node); err != nil {
+			return err
+		}
 		if out, err := lab.Exec(node, append([]string{"sysctl", "-qw"}, conntrack...)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("shortening conntrack's timeouts on %s: %w: %s", node, err, out)
 		}
@@ -198,6 +201,25 @@ func dropAddress(lab Lab, client string, line []string) error {
 	}
 	if out, err := lab.Exec(client, "ip", "address", "del", line[3], "dev", "eth0").CombinedOutput(); err != nil {
 		return fmt.Errorf("taking %s from %s: %w: %s", line[3], client, err, out)
+	}
+	return nil
+}
+
+// dropInterfaces takes the macvlan interfaces from a node: a scenario made them.
+func dropInterfaces(lab Lab, node string) error {
+	out, err := lab.Exec(node, "ip", "-oneline", "link", "show", "type", "macvlan").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("asking for the interfaces of %s: %w: %s", node, err, out)
+	}
+	for line := range strings.Lines(string(out)) { // 7: mv0@eth0: <...
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		name, _, _ := strings.Cut(fields[1], "@")
+		if out, err := lab.Exec(node, "ip", "link", "del", name).CombinedOutput(); err != nil {
+			return fmt.Errorf("taking interface %s from %s: %w: %s", name, node, err, out)
+		}
 	}
 	return nil
 }

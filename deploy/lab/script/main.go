@@ -41,7 +41,7 @@ func Main(dir string, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&c.only, "only", "", "only scenarios with this tag")
 	flags.StringVar(&c.skip, "skip", "", "no scenarios with this tag")
 	rate := flags.Int("rate", probe.DefaultRate, "requests per second and target, where a scenario names none; 1 to 20000")
-	short := flags.Bool("short", false, "a twentieth of what takes long: rounds of repeat, time of churn, sleeps of a minute or more")
+	short := flags.Bool("short", false, "a twentieth of what takes long: rounds of repeat, number of services, time of churn, sleeps of a minute or more")
 	keep := flags.Bool("keep", false, "leave a lab that was brought up running")
 	asJSON := flags.Bool("json", false, "print the results as JSON")
 	if err := flags.Parse(args); err == flag.ErrHelp {

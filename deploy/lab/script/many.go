@@ -42,7 +42,7 @@ func (r *run) services(ctx context.Context, args []string) error {
 	patch["spec"].(object)["allocateLoadBalancerNodePorts"] = false // there are fewer of those than of Services
 	ns, name := splitName(args[1])
 	meta := patch["metadata"].(object)
-	for i := 1; i <= n; i++ {
+	for i := 1; i <= r.pace.part(n); i++ {
 		meta["name"], meta["namespace"] = fmt.Sprintf("%s-%d", name, i), ns
 		if _, err := r.api.Resource(services).Namespace(ns).Create(ctx, toUnstructured(patch), metav1.CreateOptions{}); err != nil {
 			return err

@@ -76,7 +76,7 @@ type step struct {
 // Pace is how hard and how long scenarios try.
 type Pace struct {
 	Rate  int  // requests a second to each target, of probes that name none
-	Short bool // a twentieth of what takes long: repeat, churn, and sleeps of a minute or more
+	Short bool // a twentieth of what takes long: repeat, services, churn, and sleeps of a minute or more
 }
 
 // part is what of a number of rounds is done.
