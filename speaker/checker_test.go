@@ -32,6 +32,8 @@ type watched struct {
 	double   time.Time
 	target   target
 	served   bool
+	since    time.Time            // when target changed
+	joint    bool                 // the last change of owner was of two heirs that came at once
 	unfit    map[string]time.Time // when a node was last no fit owner
 }
 
@@ -115,12 +117,24 @@ func (ch *checker) target(cl *cluster, addr netip.Addr, w *watched) {
 	w.served = serves && w.answered
 	if at.node != w.target.node && w.target.node != "" && ch.cause && cl.took(at.node, addr) {
 		old := w.target.node
-		if slices.Contains(able, old) && cl.now.Sub(w.unfit[old]) > time.Second && weight(cl.truth[addr], old) >= weight(cl.truth[addr], at.node) {
+		// Two heirs may take an address for the same cause before they hear of each
+		// other. Then one gives way at once; that happens once, not again and again.
+		joint := !w.joint && cl.now.Sub(w.since) < together
+		w.joint = joint
+		if !joint && slices.Contains(able, old) && cl.now.Sub(w.unfit[old]) > time.Second && weight(cl.truth[addr], old) >= weight(cl.truth[addr], at.node) {
 			ch.fail(cl, "%s went from %s to %s without a cause", addr, old, at.node)
 		}
 	}
+	if at.node != w.target.node {
+		w.since = cl.now
+	} else if cl.now.Sub(w.since) >= together {
+		w.joint = false
+	}
 	w.target = at
 }
+
+// together is how long a message takes at most (carry).
+const together = 60 * ms
 
 // took tells whether a node has just begun to answer. (One that has answered
 // for a while and is told late that it should stop may still have announcements

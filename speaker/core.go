@@ -39,6 +39,7 @@ type core struct {
 
 	loads      map[string]int // addresses that each node answers for
 	counted    time.Time      // when they were counted
+	countedTo  uint64         // and how many claims had ended by then
 	rebalanced time.Time      // when it was last looked for a node with too many
 
 	inquired time.Time // when all members were last asked for their claims

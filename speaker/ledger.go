@@ -19,6 +19,7 @@ type ledger struct {
 	byAddr  map[netip.Addr][]claim   // of the peers
 	top     map[netip.Addr]uint64    // highest epoch ever seen
 	parted  map[netip.Addr]time.Time // when a peer last withdrew a claim
+	ended   uint64                   // claims that are no more, of this node and of the peers
 }
 
 // An account holds the claims of one node.
@@ -55,6 +56,7 @@ func (l *ledger) put(addr netip.Addr, c claim) {
 // nobody answers now.
 func (l *ledger) withdraw(addr netip.Addr, dark bool) {
 	if _, ok := l.own.claims[addr]; ok {
+		l.ended++
 		delete(l.own.claims, addr)
 		l.changed[addr] = dark
 	}
@@ -228,6 +230,9 @@ func (l *ledger) enter(now time.Time, a *account, e entry) {
 		l.remove(e.addr, a.node)
 	}
 	if e.gone {
+		if had {
+			l.ended++
+		}
 		if delete(a.claims, e.addr); had && !e.dark && !e.unfit {
 			l.parted[e.addr] = now
 		}
@@ -263,6 +268,7 @@ func (l *ledger) void(node string) []netip.Addr {
 	addrs := make([]netip.Addr, 0, len(a.claims))
 	for addr := range a.claims {
 		l.remove(addr, node)
+		l.ended++
 		addrs = append(addrs, addr)
 	}
 	for addr := range a.unfit {

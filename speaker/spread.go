@@ -13,18 +13,21 @@ const (
 	// recent claims are not counted as load: not every node has heard of them, and
 	// two that count differently choose differently.
 	recent = 2 * time.Second
-	// countEvery is the least time between two counts.
+	// countEvery is the time between two counts; countSoon, if a claim is gone. Two
+	// nodes whose counts are of different times may both take an address.
 	countEvery = time.Second
+	countSoon  = 50 * time.Millisecond
 	// rebalanceEvery is the pace at which addresses are moved to nodes with fewer.
 	rebalanceEvery = time.Second
 )
 
 // count counts how many addresses every node has answered for, for a while.
 func (c *core) count(now time.Time) {
-	if now.Sub(c.counted) < countEvery {
+	age, same := now.Sub(c.counted), c.ledger.ended == c.countedTo
+	if age < countSoon || same && age < countEvery {
 		return
 	}
-	c.counted = now
+	c.counted, c.countedTo = now, c.ledger.ended
 	c.loads = map[string]int{}
 	for _, s := range c.held {
 		if now.Sub(s.held.since) >= recent {
