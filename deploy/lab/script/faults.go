@@ -91,8 +91,7 @@ func (r *run) drain(_ context.Context, args []string) error {
 func (r *run) holdfast(ctx context.Context, args []string) error {
 	switch signal := map[string]string{"kill": "KILL", "end": "TERM", "freeze": "STOP", "thaw": "CONT"}[first(args)]; {
 	case len(args) == 2 && signal != "":
-		// The kernel's name of the process; the node is a pid namespace of its own.
-		out, err := r.lab.Exec(args[1], "sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = holdfast ] && kill -`+signal+` ${p#/proc/} && n=1; done; [ "$n" ]`).CombinedOutput()
+		out, err := r.lab.Exec(args[1], "sh", "-c", eachHoldfast("kill -"+signal+" ${p#/proc/} && n=1")+`; [ "$n" ]`).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("sending SIG%s to holdfast on %s: %w: %s", signal, args[1], err, out)
 		}
@@ -104,6 +103,12 @@ func (r *run) holdfast(ctx context.Context, args []string) error {
 		return r.ctl("rollout", "status", "-n", namespace, "daemonset/holdfast", "--timeout=180s")
 	}
 	return fmt.Errorf("want kill, end, freeze or thaw NODE, or restart")
+}
+
+// eachHoldfast is a loop of the shell over holdfast's processes on a node, which is a pid
+// namespace of its own: $p is the folder in /proc of one that has this name.
+func eachHoldfast(do string) string {
+	return `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = holdfast ] && ` + do + `; done`
 }
 
 // holdfastIsWell fails unless every copy is ready and one of them leads.

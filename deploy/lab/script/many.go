@@ -79,7 +79,7 @@ func (r *run) inherited(_ context.Context, args []string) error {
 	}
 	slices.Sort(took)
 	if len(took) > 0 {
-		r.note("%d addresses inherited from %s: p50 %s, p99 %s, last %s", len(took), args[0], round(took[len(took)/2]), round(took[len(took)*99/100]), round(took[len(took)-1]))
+		r.note("%d addresses inherited from %s: p50 %s, p99 %s, last %s", len(took), args[0], short(percentile(took, 50)), short(percentile(took, 99)), short(took[len(took)-1]))
 	}
 	switch slices.Sort(lost); {
 	case len(lost) > 0:
@@ -89,8 +89,6 @@ func (r *run) inherited(_ context.Context, args []string) error {
 	}
 	return nil
 }
-
-func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 
 // oneOwnerEach asks for every address, and again for those that are not answered.
 func (r *run) oneOwnerEach(ctx context.Context, args []string) error {
@@ -185,7 +183,7 @@ type process struct {
 // of which there are 100 a second).
 func (r *run) process(node string) (p process, err error) {
 	out, err := r.lab.Exec(node, "sh", "-c",
-		`for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = holdfast ] && cat $p/stat && grep VmRSS $p/status; done; true`).Output()
+		eachHoldfast("cat $p/stat && grep VmRSS $p/status")+"; true").Output()
 	if err != nil {
 		return p, fmt.Errorf("reading /proc on %s: %w", node, err)
 	}
