@@ -19,6 +19,7 @@
 //	reason.go     why: codes and sentences
 //	place.go      Place: one Seat for each address
 //	eligible.go   endpoints, nodes, advertisements: where a Service is served
+//	route.go      what BGP routers are told of an address, and by which nodes
 //	owner.go      which node of a Seat answers ARP and NDP
 //	selector.go   label selectors
 //
@@ -80,16 +81,19 @@
 //  12. Then every Service that fits has an address, and every request that can be
 //     met is met.
 //  13. Check refuses no decision of Plan for the same snapshot and time.
-//  14. A Seat names the nodes that serve all the Services on its address; if there
-//     are none, those that serve the same, largest set of them (a tie goes to the
-//     set with the oldest). A Service without a usable endpoint or without an
-//     advertisement constrains nothing.
+//  14. A Seat names, for each protocol, the nodes that serve all the Services on its
+//     address which that protocol announces; if there are none, those that serve the
+//     same, largest set of them (a tie goes to the set with the oldest). A Service
+//     without a usable endpoint or without an advertisement constrains nothing.
 //  15. An address has a node while one of its Services has one.
 //  16. Whoever sees the same Seat, the same living nodes and the same loads chooses
 //     the same owner; it changes only for a dead owner, a lost seat or a greater
 //     weight. The heir is who owns when the owner is dead.
 //  17. Of nodes that may answer for the same addresses and are of the same weight,
 //     none is given one while it owns clearly more than another (Crowded).
+//  18. Every BGPAdvertisement of a Service that is served makes one Route, from those
+//     of the nodes that it selects. Only where an older one gives the same prefix
+//     another local preference on the same session is it left out, and the Service told.
 //
 // # Left to others
 //

@@ -56,6 +56,21 @@ func drawAdvertisement(t *rapid.T) Advertisement {
 	return ad
 }
 
+func drawBGPAdvertisement(t *rapid.T) BGPAdvertisement {
+	like := drawAdvertisement(t)
+	ad := BGPAdvertisement{
+		Name: like.Name, Created: noon.Add(time.Duration(rapid.IntRange(0, 2).Draw(t, "created")) * time.Second),
+		Pools: like.Pools, PoolSelectors: like.PoolSelectors, NodeSelectors: like.NodeSelectors, ServiceSelectors: like.ServiceSelectors,
+		Length4: pick(t, "length", 32, 32, 24), Length6: pick(t, "length6", 128, 128, 64),
+	}
+	if often(t, 3, "peers") {
+		ad.Peers = []string{pick(t, "peer", "t0", "t1")}
+	}
+	ad.LocalPref = uint32(pick(t, "preference", 0, 100, 200))
+	ad.Weighted = often(t, 3, "weighted")
+	return ad
+}
+
 // drawPlaceEdit draws a change that matters to where addresses are announced.
 func drawPlaceEdit(t *rapid.T) step {
 	node := Node{
@@ -63,7 +78,7 @@ func drawPlaceEdit(t *rapid.T) step {
 		Excluded: often(t, 1, "excluded"), Unreachable: often(t, 1, "unreachable"),
 	}
 	service, slice := pick(t, "service", serviceNames...), pick(t, "slice", "e0", "e0", "e1")
-	switch rapid.IntRange(0, 9).Draw(t, "edit") {
+	switch rapid.IntRange(0, 14).Draw(t, "edit") {
 	case 0:
 		return change("delete node "+node.Name, DropNode{node.Name})
 	case 1, 2:
@@ -76,6 +91,12 @@ func drawPlaceEdit(t *rapid.T) step {
 	case 5:
 		ad := drawAdvertisement(t)
 		return change(fmt.Sprintf("advertisement %+v", ad), PutAdvertisement{ad})
+	case 6:
+		name := pick(t, "advertisement", "a0", "a1", "a2")
+		return change("delete BGP advertisement "+name, DropBGPAdvertisement{name})
+	case 7, 8, 9, 10:
+		ad := drawBGPAdvertisement(t)
+		return change(fmt.Sprintf("BGP advertisement %+v", ad), PutBGPAdvertisement{ad})
 	}
 	e := Endpoints{Service: service, Slice: slice}
 	for range rapid.IntRange(0, 3).Draw(t, "endpoints") {

@@ -55,6 +55,15 @@ type standing struct {
 	ads []string // those that select the node
 }
 
+// A protocol is one way to announce, layer 2 or BGP: its advertisements and what
+// they say of nodes.
+type protocol struct {
+	ads   map[string]Advertisement // those of BGP have neither interfaces nor preferences
+	bases map[string]*base         // by the names of advertisements
+}
+
+func newProtocol() protocol { return protocol{map[string]Advertisement{}, map[string]*base{}} }
+
 // A base is the usable nodes that a set of advertisements selects, by name. Seats
 // share it, so that a cluster with many nodes and addresses holds it once.
 type base struct {
@@ -63,36 +72,36 @@ type base struct {
 	candidates []Candidate
 }
 
-func (s *Snapshot) base(ads []string) *base {
+func (s *Snapshot) base(p protocol, ads []string) *base {
 	key := strings.Join(ads, "\x00")
-	if b := s.seating.bases[key]; b != nil {
+	if b := p.bases[key]; b != nil {
 		return b
 	}
 	b := &base{ads: ads}
 	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
 		if n := s.nodes[name]; !n.Excluded && !n.Unreachable {
-			if st := s.standing(n, ads); len(st.ads) > 0 {
+			if st := p.standing(n, ads); len(st.ads) > 0 {
 				b.standings = append(b.standings, st)
 				b.candidates = append(b.candidates, st.Candidate)
 			}
 		}
 	}
-	s.seating.bases[key] = b
+	p.bases[key] = b
 	return b
 }
 
-func (s *Snapshot) standing(n Node, ads []string) standing {
+func (p protocol) standing(n Node, ads []string) standing {
 	st := standing{Candidate: Candidate{Node: n.Name}}
 	everywhere := false
 	for _, name := range ads {
-		ad := s.ads[name]
+		ad := p.ads[name]
 		if len(ad.NodeSelectors) > 0 && !anyMatches(ad.NodeSelectors, n.Labels) {
 			continue
 		}
 		st.ads = append(st.ads, name)
-		for _, p := range ad.Preferences {
-			if p.Selector.Matches(n.Labels) {
-				st.Weight += p.Weight
+		for _, pref := range ad.Preferences {
+			if pref.Selector.Matches(n.Labels) {
+				st.Weight += pref.Weight
 			}
 		}
 		everywhere = everywhere || len(ad.Interfaces) == 0
@@ -109,7 +118,7 @@ func (s *Snapshot) standing(n Node, ads []string) standing {
 // shared returns the base's own list when it serves all claims on all its nodes.
 func (b *base) shared(claims []*claim) []Candidate {
 	for _, c := range claims {
-		if c.Local || !slices.Equal(c.ads, b.ads) {
+		if c.local || !slices.Equal(c.ads, b.ads) {
 			return nil
 		}
 	}
@@ -124,7 +133,7 @@ func (b *base) common(claims []*claim) (nodes []Candidate) {
 		}
 	}
 	for _, c := range claims {
-		if c.Local { // only its nodes can do
+		if c.local { // only its nodes can do
 			for _, node := range c.usable.nodes {
 				if i, ok := slices.BinarySearchFunc(b.standings, node, func(st standing, n string) int { return strings.Compare(st.Node, n) }); ok {
 					check(&b.standings[i])
@@ -139,7 +148,7 @@ func (b *base) common(claims []*claim) (nodes []Candidate) {
 	return nodes
 }
 
-const unusable = " is selected by an L2Advertisement for it, free of label " + LabelExclude + ", and not NetworkUnavailable"
+const unusable = " is selected by an advertisement for it, free of label " + LabelExclude + ", and not NetworkUnavailable"
 
 // most returns, when no node serves all claims, the nodes that serve the same,
 // largest set of them (a tie goes to the set with the oldest Service), and that
@@ -175,7 +184,7 @@ func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*c
 		case best[j]:
 		case somewhere[j]:
 			seat.unserved(c.service, Reason{Code: NotServed, Addr: seat.Addr, Others: namesOf(with)})
-		case c.Local:
+		case c.local:
 			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "no node with a ready endpoint" + unusable})
 		default:
 			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "no node" + unusable})
@@ -229,23 +238,40 @@ func (s *Snapshot) Peers() map[string][]netip.Addr {
 
 // everySeat makes Place look at all addresses again.
 func (s *Snapshot) everySeat() {
-	clear(s.seating.bases)
+	clear(s.layer2.bases)
+	clear(s.bgp.bases)
 	for a := range s.groups {
 		s.seating.stale[a] = true
 	}
 }
 
 func (c PutAdvertisement) apply(s *Snapshot) {
-	if old, ok := s.ads[c.Name]; ok && reflect.DeepEqual(old, c.Advertisement) {
+	if old, ok := s.layer2.ads[c.Name]; ok && reflect.DeepEqual(old, c.Advertisement) {
 		return
 	}
-	s.ads[c.Name] = c.Advertisement
+	s.layer2.ads[c.Name] = c.Advertisement
 	s.everySeat()
 }
 
 func (c DropAdvertisement) apply(s *Snapshot) {
-	if _, ok := s.ads[c.Name]; ok {
-		delete(s.ads, c.Name)
+	if _, ok := s.layer2.ads[c.Name]; ok {
+		delete(s.layer2.ads, c.Name)
+		s.everySeat()
+	}
+}
+
+func (c PutBGPAdvertisement) apply(s *Snapshot) {
+	if old, ok := s.routes[c.Name]; ok && reflect.DeepEqual(old, c.BGPAdvertisement) {
+		return
+	}
+	s.routes[c.Name], s.bgp.ads[c.Name] = c.BGPAdvertisement, c.scope()
+	s.everySeat()
+}
+
+func (c DropBGPAdvertisement) apply(s *Snapshot) {
+	if _, ok := s.routes[c.Name]; ok {
+		delete(s.routes, c.Name)
+		delete(s.bgp.ads, c.Name)
 		s.everySeat()
 	}
 }

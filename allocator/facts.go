@@ -222,6 +222,9 @@ const (
 	AnnotationShare     = "allow-shared-ip"        // the sharing key
 	AnnotationFromPool  = "ip-allocated-from-pool" // written, not read
 
+	// On a Service, Local: announce it as if its externalTrafficPolicy were Local.
+	AnnotationAnnounceAs = "holdfast.dev/announce-as"
+
 	RecordAnnotation = "holdfast.dev/hold"                                       // on a Service: its Record
 	LabelExclude     = "node.kubernetes.io/exclude-from-external-load-balancers" // on a Node: announce nothing from it
 )

@@ -76,10 +76,23 @@ func left(capacity, used int64) int64 {
 // AdvertisementError says what an advertisement asks for that is not there. The
 // rest of it works.
 func (s *Snapshot) AdvertisementError(name string) error {
-	ad, ok := s.ads[name]
+	ad, ok := s.layer2.ads[name]
 	if !ok {
 		return nil
 	}
+	return s.advertisementError(ad)
+}
+
+// BGPAdvertisementError is AdvertisementError for a BGPAdvertisement.
+func (s *Snapshot) BGPAdvertisementError(name string) error {
+	ad, ok := s.bgp.ads[name]
+	if !ok {
+		return nil
+	}
+	return s.advertisementError(ad)
+}
+
+func (s *Snapshot) advertisementError(ad Advertisement) error {
 	var problems []error
 	for _, p := range ad.Pools {
 		if _, ok := s.definition[p]; !ok {

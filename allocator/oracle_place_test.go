@@ -1,6 +1,7 @@
 package allocator_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -39,8 +40,18 @@ func matching(selectors []Selector, labels map[string]string) bool {
 	return len(selectors) == 0 || slices.ContainsFunc(selectors, func(s Selector) bool { return s.Matches(labels) })
 }
 
-// adsFor are the advertisements of a Service on an address.
-func (j *judge) adsFor(v Service, a netip.Addr) (out []Advertisement) {
+// likened are the BGPAdvertisements as far as they are like L2Advertisements.
+func (j *judge) likened() (out []Advertisement) {
+	for _, b := range values(j.routes) {
+		out = append(out, Advertisement{
+			Name: b.Name, Pools: b.Pools, PoolSelectors: b.PoolSelectors, NodeSelectors: b.NodeSelectors, ServiceSelectors: b.ServiceSelectors,
+		})
+	}
+	return out
+}
+
+// adsFor are those of the advertisements that are for a Service on an address.
+func (j *judge) adsFor(all []Advertisement, v Service, a netip.Addr) (out []Advertisement) {
 	pool, labels := j.owners[a], map[string]string(nil)
 	for _, r := range j.residents(a) {
 		if i := slices.IndexFunc(r.Record.Pools, func(m PoolMark) bool { return m.Addr == a }); i >= 0 && pool == "" {
@@ -50,7 +61,7 @@ func (j *judge) adsFor(v Service, a netip.Addr) (out []Advertisement) {
 	if p, ok := j.pools[pool]; ok {
 		labels = p.Labels
 	}
-	for _, ad := range values(j.ads) {
+	for _, ad := range all {
 		named := slices.Contains(ad.Pools, pool) || len(ad.PoolSelectors) > 0 && matching(ad.PoolSelectors, labels)
 		if pool != "" && (named || len(ad.Pools)+len(ad.PoolSelectors) == 0) && matching(ad.ServiceSelectors, v.Labels) {
 			out = append(out, ad)
@@ -66,24 +77,36 @@ type say struct {
 	eligible map[string]bool
 }
 
-// placed judges one seat (invariants 14 and 15).
+// placed judges one seat (invariants 14, 15 and 18).
 func (j *judge) placed(a netip.Addr, seat Seat) error {
-	want := map[ServiceName]Code{} // who is not served, and why
-	var says []say
+	want := map[string]bool{} // who is not served, and why
+	layer2, says2 := j.chosen(a, values(j.ads), want)
+	bgp, says := j.chosen(a, j.likened(), want)
+	for _, v := range j.residents(a) {
+		if _, any := j.endpointsOf(v.Name); !any {
+			want[fmt.Sprint(v.Name, NoEndpoints)] = true
+		} else if !slices.ContainsFunc(slices.Concat(says2, says), func(s say) bool { return s.Name == v.Name }) {
+			want[fmt.Sprint(v.Name, NoAdvertisement)] = true
+		}
+	}
+	if err := j.routed(a, seat, bgp, says); err != nil {
+		return err
+	}
+	return compare(seat, layer2, want, says2)
+}
+
+// chosen finds the nodes for an address by one protocol, and what its Services say.
+func (j *judge) chosen(a netip.Addr, all []Advertisement, want map[string]bool) (nodes []string, says []say) {
 	for _, v := range j.residents(a) {
 		nodes, any := j.endpointsOf(v.Name)
-		s := say{v, j.adsFor(v, a), map[string]bool{}}
-		switch {
-		case !any:
-			want[v.Name] = NoEndpoints
-			continue
-		case len(s.ads) == 0:
-			want[v.Name] = NoAdvertisement
+		s := say{v, j.adsFor(all, v, a), map[string]bool{}}
+		if !any || len(s.ads) == 0 {
 			continue
 		}
+		local := v.Local || v.Annotations[AnnotationAnnounceAs] == "Local"
 		for _, n := range j.nodes {
 			selected := slices.ContainsFunc(s.ads, func(ad Advertisement) bool { return matching(ad.NodeSelectors, n.Labels) })
-			if selected && !n.Excluded && !n.Unreachable && (!v.Local || nodes[n.Name]) {
+			if selected && !n.Excluded && !n.Unreachable && (!local || nodes[n.Name]) {
 				s.eligible[n.Name] = true
 			}
 		}
@@ -93,12 +116,69 @@ func (j *judge) placed(a netip.Addr, seat Seat) error {
 	for i, s := range says {
 		switch {
 		case len(s.eligible) == 0:
-			want[s.Name] = NoNode
+			want[fmt.Sprint(s.Name, NoNode)] = true
 		case best[i] == '0':
-			want[s.Name] = NotServed
+			want[fmt.Sprint(s.Name, NotServed)] = true
 		}
 	}
-	return compare(seat, nodes, want, says)
+	return nodes, says
+}
+
+// routed judges the routes of a seat: every advertisement of a Service that is
+// served, from the nodes that it selects, except where an older one gives the
+// prefix another preference.
+func (j *judge) routed(a netip.Addr, seat Seat, nodes []string, says []say) error {
+	var want []BGPAdvertisement
+	for _, s := range says {
+		if len(nodes) > 0 && s.eligible[nodes[0]] {
+			for _, ad := range s.ads {
+				if !slices.ContainsFunc(want, func(b BGPAdvertisement) bool { return b.Name == ad.Name }) {
+					want = append(want, j.routes[ad.Name])
+				}
+			}
+		}
+	}
+	slices.SortFunc(want, func(a, b BGPAdvertisement) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
+	})
+	var texts, got []string
+	preference := map[string]uint32{}
+	for _, ad := range want {
+		bits := map[bool]int{true: ad.Length4, false: ad.Length6}[a.Is4()]
+		from, peers := []string{}, ad.Peers
+		if len(peers) == 0 {
+			peers = []string{"t0", "t1"}
+		}
+		clash := false
+		for _, n := range nodes {
+			if matching(ad.NodeSelectors, j.nodes[n].Labels) {
+				from = append(from, n)
+			}
+		}
+		for _, n := range from {
+			for _, p := range peers {
+				before, there := preference[fmt.Sprint(n, p, bits)]
+				clash = clash || there && before != ad.LocalPref
+			}
+		}
+		if clash || len(from) == 0 {
+			continue
+		}
+		for _, n := range from {
+			for _, p := range peers {
+				preference[fmt.Sprint(n, p, bits)] = ad.LocalPref
+			}
+		}
+		texts = append(texts, fmt.Sprint(ad.Name, netip.PrefixFrom(a, bits).Masked(), from, ad.Peers, ad.LocalPref))
+	}
+	for _, r := range seat.Routes {
+		got = append(got, fmt.Sprint(r.Advertisement, r.Prefix, r.Nodes, r.Peers, r.LocalPref))
+	}
+	slices.Sort(texts)
+	if !slices.Equal(got, texts) {
+		return fmt.Errorf("%s has routes %q, and should have %q", a, got, texts)
+	}
+	return nil
 }
 
 // together finds the nodes that serve all, or else the same and most; best has a
@@ -129,7 +209,7 @@ func (j *judge) together(says []say) (best string, nodes []string) {
 	return best, nodes
 }
 
-func compare(seat Seat, nodes []string, want map[ServiceName]Code, says []say) error {
+func compare(seat Seat, nodes []string, want map[string]bool, says []say) error {
 	var got []string
 	for _, c := range seat.Layer2 {
 		got = append(got, c.Node)
@@ -142,9 +222,9 @@ func compare(seat Seat, nodes []string, want map[ServiceName]Code, says []say) e
 			return fmt.Errorf("%s is dark, and %s could be served", seat.Addr, s.Name)
 		}
 	}
-	unserved := map[ServiceName]Code{}
+	unserved := map[string]bool{}
 	for _, u := range seat.Unserved {
-		unserved[u.Service] = u.Reason.Code
+		unserved[fmt.Sprint(u.Service, u.Reason.Code)] = true
 	}
 	if fmt.Sprint(unserved) != fmt.Sprint(want) {
 		return fmt.Errorf("%s: not served are %v, and should be %v", seat.Addr, unserved, want)
@@ -161,7 +241,7 @@ func (j *judge) standings(a netip.Addr, seat Seat) error {
 			if _, any := j.endpointsOf(v.Name); !any {
 				continue
 			}
-			for _, ad := range j.adsFor(v, a) {
+			for _, ad := range j.adsFor(values(j.ads), v, a) {
 				if seen[ad.Name] || !matching(ad.NodeSelectors, j.nodes[c.Node].Labels) {
 					continue
 				}

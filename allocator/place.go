@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -16,13 +17,29 @@ type Seat struct {
 	Addr     netip.Addr
 	Services []ServiceName // that hold it, oldest first
 	Layer2   []Candidate   // the nodes that may answer ARP and NDP for it, by name; empty: none may
+	Routes   []Route       // what BGP routers are told of it, by which nodes; by the names of advertisements
 	Full     []string      // nodes, usable or not, with a usable endpoint of every Service that is served, sorted
+	// Local: of the Services that are served some have policy Local, and only
+	// LocalNodes, usable or not, sorted, have a usable endpoint of each of those.
+	Local      bool
+	LocalNodes []string
 	// HealthPorts are the healthCheckNodePorts that answer 200 on a node which
 	// serves the Services with policy Local. Dwell: there are others too, of whose
 	// data path nothing is known but that it needs time.
 	HealthPorts []uint16
 	Dwell       bool
-	Unserved    []Unserved
+	Unserved    []Remark // who is not served on the address, or not by layer 2 and BGP alike
+	Remarks     []Remark // what is wrong although the Service is served
+}
+
+// WorksOn tells whether kube-proxy on a node, usable or not, serves all the
+// Services that are served.
+func (t Seat) WorksOn(node string) bool {
+	if !t.Local {
+		return true
+	}
+	_, ok := slices.BinarySearch(t.LocalNodes, node)
+	return ok
 }
 
 // A Candidate is a node that may answer for an address. It must not be modified.
@@ -32,8 +49,8 @@ type Candidate struct {
 	Interfaces []string // on which it may; empty: on all
 }
 
-// Unserved is a Service that is not served on an address it holds.
-type Unserved struct {
+// A Remark is what there is to say to a Service about an address that it holds.
+type Remark struct {
 	Service ServiceName
 	Reason  Reason
 }
@@ -42,11 +59,10 @@ type Unserved struct {
 type seating struct {
 	stale map[netip.Addr]bool
 	seats map[netip.Addr]Seat
-	bases map[string]*base // by the names of advertisements
 }
 
 func newSeating() seating {
-	return seating{map[netip.Addr]bool{}, map[netip.Addr]Seat{}, map[string]*base{}}
+	return seating{map[netip.Addr]bool{}, map[netip.Addr]Seat{}}
 }
 
 // Place says for every address which nodes may announce it. It looks only at
@@ -85,31 +101,40 @@ func ours(residents []*service) []*service {
 	return slices.DeleteFunc(slices.Clone(residents), func(v *service) bool { return v.Foreign })
 }
 
-// Unserved says what Place found about a Service: for each of its addresses on
-// which it is not served, why.
-func (s *Snapshot) Unserved(n ServiceName) (why []Reason) {
+// Remarks says what Place found about a Service: for each of its addresses on
+// which it is not served, why; then what is wrong where it is (Code.Served).
+func (s *Snapshot) Remarks(n ServiceName) (unserved []Reason) {
+	var others []Reason
 	if v := s.services[n]; v != nil {
 		for _, a := range v.Holds {
-			for _, u := range s.seating.seats[a].Unserved {
-				if u.Service == n {
-					why = append(why, u.Reason)
-				}
-			}
+			seat := s.seating.seats[a]
+			unserved = about(n, unserved, seat.Unserved)
+			others = about(n, others, seat.Remarks)
 		}
 	}
-	return why
+	return append(unserved, others...)
 }
 
-// A claim is one Service's say in where its address is announced.
+func about(n ServiceName, reasons []Reason, all []Remark) []Reason {
+	for _, r := range all {
+		if r.Service == n {
+			reasons = append(reasons, r.Reason)
+		}
+	}
+	return reasons
+}
+
+// A claim is one Service's say in where its address is announced by one protocol.
 type claim struct {
 	*service
+	local  bool // only where it has endpoints
 	usable usable
 	ads    []string // the advertisements that apply to it, sorted
 }
 
 // on tells whether the Service works on a node, given what advertisements say of the node.
 func (c *claim) on(n *standing) bool {
-	if c.Local && !c.usable.on(n.Node) {
+	if c.local && !c.usable.on(n.Node) {
 		return false
 	}
 	return slices.ContainsFunc(c.ads, func(ad string) bool { return slices.Contains(n.ads, ad) })
@@ -119,37 +144,79 @@ func (c *claim) on(n *standing) bool {
 func (s *Snapshot) seat(a netip.Addr, residents []*service) Seat {
 	seat := Seat{Addr: a, Services: namesOf(residents)}
 	pool, labels := s.origin(a, residents)
-	var claims []*claim
-	var ads []string // of all claims
+	var layer2, bgp []*claim
 	for _, v := range residents {
-		c := &claim{service: v, usable: s.usable(v.Name), ads: s.advertising(pool, labels, v.Labels)}
-		switch {
-		case c.usable.none():
+		usable := s.usable(v.Name)
+		if usable.none() {
 			seat.unserved(v, Reason{Code: NoEndpoints, Addr: a})
-		case len(c.ads) == 0:
+			continue
+		}
+		local := seat.local(v)
+		by2, by := s.layer2.advertising(pool, labels, v.Labels), s.bgp.advertising(pool, labels, v.Labels)
+		if len(by2)+len(by) == 0 {
 			seat.unserved(v, Reason{Code: NoAdvertisement, Addr: a, Pool: pool})
-		default:
-			claims = append(claims, c)
-			ads = union(ads, c.ads)
+		}
+		if len(by2) > 0 {
+			layer2 = append(layer2, &claim{v, local, usable, by2})
+		}
+		if len(by) > 0 {
+			bgp = append(bgp, &claim{v, local, usable, by})
 		}
 	}
-	if len(claims) == 0 {
-		return seat
+	nodes, served := s.elect(s.layer2, layer2, &seat)
+	seat.Layer2 = nodes
+	nodes, routed := s.elect(s.bgp, bgp, &seat)
+	seat.Routes = s.routesOf(a, nodes, routed, &seat)
+	for _, c := range routed {
+		if !slices.ContainsFunc(served, func(d *claim) bool { return d.service == c.service }) {
+			served = append(served, c)
+		}
 	}
-	base := s.base(ads)
+	seat.demand(served)
+	return seat
+}
+
+// local tells whether a Service is announced only where it has endpoints: by its
+// policy, or by its annotation.
+func (t *Seat) local(v *service) bool {
+	switch text := v.Annotations[AnnotationAnnounceAs]; text {
+	case "Local":
+		return true
+	case "":
+	default:
+		t.Remarks = append(t.Remarks, Remark{v.Name, Reason{Code: BadAnnotation, Addr: t.Addr,
+			Detail: fmt.Sprintf("annotation %s is %q, and is not heeded: it can be Local", AnnotationAnnounceAs, text)}})
+	}
+	return v.Local
+}
+
+// elect returns the nodes that may announce an address by a protocol, and for
+// which of those that claim it.
+func (s *Snapshot) elect(p protocol, claims []*claim, seat *Seat) ([]Candidate, []*claim) {
+	if len(claims) == 0 {
+		return nil, nil
+	}
+	var ads []string // of all claims
+	for _, c := range claims {
+		ads = union(ads, c.ads)
+	}
+	base := s.base(p, ads)
 	nodes := base.shared(claims)
 	if nodes == nil {
 		nodes = base.common(claims)
 	}
 	if len(nodes) == 0 {
-		nodes, claims = base.most(claims, &seat)
+		return base.most(claims, seat)
 	}
-	seat.Layer2 = nodes
-	seat.demand(claims)
-	return seat
+	return nodes, claims
 }
 
-func (t *Seat) unserved(v *service, r Reason) { t.Unserved = append(t.Unserved, Unserved{v.Name, r}) }
+// unserved notes why a Service is not served, once.
+func (t *Seat) unserved(v *service, r Reason) {
+	if !slices.ContainsFunc(t.Unserved, func(u Remark) bool { return u.Service == v.Name && u.Reason.equal(r) }) {
+		t.Unserved = append(t.Unserved, Remark{v.Name, r})
+	}
+}
 
 // demand notes what must be known of a node's data path before it newly answers,
 // and which nodes have endpoints of all.
@@ -159,6 +226,12 @@ func (t *Seat) demand(claims []*claim) {
 			t.HealthPorts = append(t.HealthPorts, c.HealthPort)
 		} else {
 			t.Dwell = true
+		}
+		switch {
+		case c.Local && !t.Local:
+			t.Local, t.LocalNodes = true, c.usable.nodes
+		case c.Local:
+			t.LocalNodes = intersection(t.LocalNodes, c.usable.nodes)
 		}
 		if i == 0 {
 			t.Full = c.usable.nodes
@@ -189,11 +262,11 @@ func (s *Snapshot) origin(a netip.Addr, residents []*service) (string, map[strin
 
 // advertising returns the names of the advertisements that apply to a Service on
 // an address of the pool, sorted. No pool: none.
-func (s *Snapshot) advertising(pool string, poolLabels, labels map[string]string) (names []string) {
+func (p protocol) advertising(pool string, poolLabels, labels map[string]string) (names []string) {
 	if pool == "" {
 		return nil
 	}
-	for name, ad := range s.ads {
+	for name, ad := range p.ads {
 		all := len(ad.Pools) == 0 && len(ad.PoolSelectors) == 0
 		if (all || slices.Contains(ad.Pools, pool) || anyMatches(ad.PoolSelectors, poolLabels)) &&
 			(len(ad.ServiceSelectors) == 0 || anyMatches(ad.ServiceSelectors, labels)) {
@@ -207,14 +280,16 @@ func (s *Snapshot) advertising(pool string, poolLabels, labels map[string]string
 func (t Seat) equal(u Seat) bool {
 	return slices.Equal(t.Services, u.Services) && slices.Equal(t.Full, u.Full) &&
 		slices.Equal(t.HealthPorts, u.HealthPorts) && t.Dwell == u.Dwell &&
-		slices.EqualFunc(t.Unserved, u.Unserved, func(a, b Unserved) bool {
-			return a.Service == b.Service && a.Reason.equal(b.Reason)
-		}) &&
+		t.Local == u.Local && slices.Equal(t.LocalNodes, u.LocalNodes) &&
+		slices.EqualFunc(t.Unserved, u.Unserved, Remark.equal) && slices.EqualFunc(t.Remarks, u.Remarks, Remark.equal) &&
+		slices.EqualFunc(t.Routes, u.Routes, Route.equal) &&
 		(len(t.Layer2) > 0 && len(t.Layer2) == len(u.Layer2) && &t.Layer2[0] == &u.Layer2[0] ||
 			slices.EqualFunc(t.Layer2, u.Layer2, func(a, b Candidate) bool {
 				return a.Node == b.Node && a.Weight == b.Weight && slices.Equal(a.Interfaces, b.Interfaces)
 			}))
 }
+
+func (r Remark) equal(o Remark) bool { return r.Service == o.Service && r.Reason.equal(o.Reason) }
 
 func (r Reason) equal(o Reason) bool {
 	return r.Code == o.Code && r.Addr == o.Addr && r.Pool == o.Pool && r.Detail == o.Detail && slices.Equal(r.Others, o.Others)

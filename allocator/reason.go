@@ -47,6 +47,9 @@ const (
 	NoAdvertisement Code = "NoAdvertisement"
 	NoNode          Code = "NoNode"    // no usable node that the advertisements select
 	NotServed       Code = "NotServed" // the Services on the address meet on no node, and others were chosen
+
+	Conflicting   Code = "ConflictingAdvertisements" // two say different things of the same prefix to the same peer
+	BadAnnotation Code = "BadAnnotation"             // it is not heeded
 )
 
 // Warning tells whether the reason asks for the operator's attention.
@@ -57,6 +60,10 @@ func (c Code) Warning() bool {
 	}
 	return true
 }
+
+// Served tells whether the Service is announced nonetheless, where the reason is
+// one that Place gives.
+func (c Code) Served() bool { return c == Announced || c == Conflicting || c == BadAnnotation }
 
 // A Reason is why a decision is as it is.
 type Reason struct {
@@ -105,11 +112,11 @@ func (r Reason) String() string {
 		if r.Pool == "" {
 			return fmt.Sprintf("%s is not announced: it is in no pool in holdfast's namespace; create one that has it", r.Addr)
 		}
-		return fmt.Sprintf("%s is not announced for this Service: no L2Advertisement selects pool %s and this Service", r.Addr, r.Pool)
+		return fmt.Sprintf("%s is not announced for this Service: no L2Advertisement and no BGPAdvertisement selects pool %s and this Service", r.Addr, r.Pool)
 	case NoNode:
 		return fmt.Sprintf("%s is not announced for this Service%s", r.Addr, detail(r.Detail))
 	case NotServed:
-		return fmt.Sprintf("is not served on %s: no node may answer for it and for %s too; such a node needs a ready endpoint of each Service with externalTrafficPolicy Local, and for each an L2Advertisement that selects it; provide one, or give this Service an address of its own", r.Addr, list(r.Others))
+		return fmt.Sprintf("is not served on %s: no node may answer for it and for %s too; such a node needs a ready endpoint of each Service with externalTrafficPolicy Local, and for each an advertisement that selects it; provide one, or give this Service an address of its own", r.Addr, list(r.Others))
 	}
 	return r.Detail
 }

@@ -196,9 +196,33 @@ func (s *script) places() string {
 			fmt.Fprintf(&b, ", health ports %v", seat.HealthPorts)
 		}
 		b.WriteString("\n")
-		for _, u := range seat.Unserved {
+		for _, r := range seat.Routes {
+			fmt.Fprintf(&b, "  route %s by %s from %s\n", r.Prefix, r.Advertisement, routeText(r))
+		}
+		for _, u := range slices.Concat(seat.Unserved, seat.Remarks) {
 			fmt.Fprintf(&b, "  %s: %s %s\n", u.Reason.Code, short(u.Service), u.Reason)
 		}
+	}
+	return b.String()
+}
+
+// routeText is from whom and to whom a route goes.
+func routeText(r Route) string {
+	var b strings.Builder
+	for i, n := range r.Nodes {
+		if i > 0 {
+			b.WriteString(" ")
+		}
+		b.WriteString(n)
+		if r.Weights != nil {
+			fmt.Fprintf(&b, "(%d)", r.Weights[i])
+		}
+	}
+	if len(r.Peers) > 0 {
+		fmt.Fprintf(&b, " to %s", strings.Join(r.Peers, " "))
+	}
+	if r.LocalPref > 0 {
+		fmt.Fprintf(&b, ", local preference %d", r.LocalPref)
 	}
 	return b.String()
 }

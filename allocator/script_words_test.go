@@ -17,10 +17,12 @@ import (
 //	     [namespaces=A,B] [namespace-label=K:V] [service-label=K:V] [created=N]
 //	service NAME [ports=TCP/80,UDP/53] [share=K] [address=A,B] [pool=P] [spec-ip=A]
 //	     [old:share=K …] [families=IPv4,IPv6] [policy=prefer|require|single]
-//	     [local=yes] [selector=S] [label=K:V] [class=other] [holds=A,B] [uid=U]
+//	     [local=yes] [announce=Local] [selector=S] [label=K:V] [class=other] [holds=A,B] [uid=U]
 //	namespace NAME K:V      node NAME [K:V] [excluded] [unreachable]
 //	advertisement NAME [pools=P] [pool-label=K:V] [node-label=K:V]
 //	     [service-label=K:V] [interfaces=A,B] [prefer=K:V*WEIGHT]
+//	bgp NAME [pools=P] [node-label=K:V] [service-label=K:V] [length=N] [length6=N]
+//	     [peers=A,B] [pref=N] [weighted=yes] [created=N]
 //	endpoints SERVICE [NODE=READY] [NODE=TERMINATINGt]
 //	drop KIND NAME      settings settle=30s|never overlap=30s
 //	accept      (pools that are accepted say so)      new leader
@@ -60,6 +62,8 @@ func (s *script) command(f []string) error {
 		s.change(PutNode{n})
 	case "advertisement":
 		s.change(PutAdvertisement{advertisementOf(name, args)})
+	case "bgp":
+		s.change(PutBGPAdvertisement{routeOf(name, args)})
 	case "endpoints":
 		e := Endpoints{Service: serviceName(name), Slice: "e"}
 		for node, count := range args {
@@ -106,6 +110,8 @@ func (s *script) drop(kind, name string) error {
 		s.change(DropNode{name})
 	case "advertisement":
 		s.change(DropAdvertisement{name})
+	case "bgp":
+		s.change(DropBGPAdvertisement{name})
 	case "endpoints":
 		s.change(DropEndpoints{serviceName(name), "e"})
 	default:
@@ -173,6 +179,21 @@ func advertisementOf(name string, args map[string]string) Advertisement {
 	return ad
 }
 
+func routeOf(name string, args map[string]string) BGPAdvertisement {
+	number := func(key string, otherwise int) int {
+		if n, err := strconv.Atoi(args[key]); err == nil {
+			return n
+		}
+		return otherwise
+	}
+	return BGPAdvertisement{
+		Name: name, Created: noon.Add(time.Duration(number("created", 0)) * time.Second), Pools: words(args["pools"]),
+		NodeSelectors: selectors(args["node-label"]), ServiceSelectors: selectors(args["service-label"]), Peers: words(args["peers"]),
+		Length4: number("length", 32), Length6: number("length6", 128),
+		Attributes: Attributes{LocalPref: uint32(number("pref", 0)), Weighted: args["weighted"] == "yes"},
+	}
+}
+
 func (s *script) service(n ServiceName, args map[string]string) error {
 	v, ok := s.services[n]
 	if !ok || args["uid"] != "" {
@@ -206,6 +227,8 @@ func set(v *Service, key, value string) error {
 	}
 	switch key {
 	case "uid":
+	case "announce":
+		v.Annotations = maps2(v.Annotations, AnnotationAnnounceAs, value)
 	case "spec-ip":
 		v.LoadBalancerIP = value
 	case "local":

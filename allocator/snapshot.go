@@ -15,6 +15,7 @@ type Facts struct {
 	Services       []Service
 	Pools          []Pool
 	Advertisements []Advertisement
+	BGP            []BGPAdvertisement
 	Nodes          []Node
 	Endpoints      []Endpoints
 	Namespaces     []Namespace
@@ -61,7 +62,9 @@ type Snapshot struct {
 	touched map[*service]bool // what Plan must decide anew
 	open    map[*service]bool // what waits or is in flight: decided anew by every Plan
 
-	ads       map[string]Advertisement
+	layer2    protocol
+	bgp       protocol
+	routes    map[string]BGPAdvertisement // what those of bgp say beside
 	nodes     map[string]Node
 	endpoints map[ServiceName]map[string]Endpoints
 	seating   seating // what Place remembers
@@ -105,7 +108,9 @@ func NewSnapshot(f Facts) *Snapshot {
 		shares:     map[string]map[netip.Addr]int{},
 		touched:    make(map[*service]bool, len(f.Services)),
 		open:       map[*service]bool{},
-		ads:        map[string]Advertisement{},
+		layer2:     newProtocol(),
+		bgp:        newProtocol(),
+		routes:     map[string]BGPAdvertisement{},
 		nodes:      map[string]Node{},
 		endpoints:  map[ServiceName]map[string]Endpoints{},
 		seating:    newSeating(),
@@ -118,7 +123,10 @@ func NewSnapshot(f Facts) *Snapshot {
 	}
 	s.rebuildPools()
 	for _, a := range f.Advertisements {
-		s.ads[a.Name] = a
+		s.layer2.ads[a.Name] = a
+	}
+	for _, a := range f.BGP {
+		s.routes[a.Name], s.bgp.ads[a.Name] = a, a.scope()
 	}
 	for _, n := range f.Nodes {
 		s.nodes[n.Name] = n

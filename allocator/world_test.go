@@ -22,6 +22,7 @@ type world struct {
 	services   map[ServiceName]Service // with what is published for them
 	pools      map[string]Pool
 	ads        map[string]Advertisement
+	routes     map[string]BGPAdvertisement
 	nodes      map[string]Node
 	endpoints  map[DropEndpoints]Endpoints
 	namespaces map[string]Namespace
@@ -47,7 +48,8 @@ func newWorld(p planner, settings Settings) *world {
 	w := &world{
 		settings: settings, now: noon, planner: p,
 		services: map[ServiceName]Service{}, pools: map[string]Pool{}, ads: map[string]Advertisement{},
-		nodes: map[string]Node{}, endpoints: map[DropEndpoints]Endpoints{}, namespaces: map[string]Namespace{},
+		routes: map[string]BGPAdvertisement{},
+		nodes:  map[string]Node{}, endpoints: map[DropEndpoints]Endpoints{}, namespaces: map[string]Namespace{},
 	}
 	w.newLeader()
 	return w
@@ -60,13 +62,14 @@ func (w *world) note(format string, args ...any) {
 // facts are all facts, in the order of names or, with a source, in any order.
 func (w *world) facts(shuffle *rand.Rand) Facts {
 	f := Facts{
-		Settings: w.settings, Services: values(w.services), Pools: values(w.pools), Advertisements: values(w.ads),
+		Settings: w.settings, Services: values(w.services), Pools: values(w.pools), Advertisements: values(w.ads), BGP: values(w.routes),
 		Nodes: values(w.nodes), Endpoints: values(w.endpoints), Namespaces: values(w.namespaces),
 	}
 	if shuffle != nil {
 		mix(shuffle, f.Services)
 		mix(shuffle, f.Pools)
 		mix(shuffle, f.Advertisements)
+		mix(shuffle, f.BGP)
 		mix(shuffle, f.Nodes)
 		mix(shuffle, f.Endpoints)
 		mix(shuffle, f.Namespaces)
@@ -112,6 +115,10 @@ func (w *world) change(changes ...Change) {
 			w.ads[c.Name] = c.Advertisement
 		case DropAdvertisement:
 			delete(w.ads, c.Name)
+		case PutBGPAdvertisement:
+			w.routes[c.Name] = c.BGPAdvertisement
+		case DropBGPAdvertisement:
+			delete(w.routes, c.Name)
 		case PutNode:
 			w.nodes[c.Name] = c.Node
 		case DropNode:
@@ -211,8 +218,8 @@ func (w *world) sameAsFromNothing(seed uint64) error {
 		}
 	}
 	for n := range w.services {
-		if a, b := w.snapshot.Unserved(n), scratch.Unserved(n); fmt.Sprint(a) != fmt.Sprint(b) {
-			return fmt.Errorf("%s unserved %v, from nothing %v", n, a, b)
+		if a, b := w.snapshot.Remarks(n), scratch.Remarks(n); fmt.Sprint(a) != fmt.Sprint(b) {
+			return fmt.Errorf("%s remarks %v, from nothing %v", n, a, b)
 		}
 	}
 	if a, b := w.snapshot.Uses(), scratch.Uses(); !reflect.DeepEqual(a, b) {

@@ -2,6 +2,7 @@ package allocator_test
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -296,7 +297,7 @@ func TestAlwaysSeesAWrongPlanner(t *testing.T) {
 // Placers that are wrong on purpose.
 var wrongPlaces = map[string]func(w *world, seat Seat) Seat{
 	"goes dark when no node serves all": func(_ *world, seat Seat) Seat {
-		if slices.ContainsFunc(seat.Unserved, func(u Unserved) bool { return u.Reason.Code == NotServed }) {
+		if slices.ContainsFunc(seat.Unserved, func(u Remark) bool { return u.Reason.Code == NotServed }) {
 			seat.Layer2 = nil
 		}
 		return seat
@@ -308,6 +309,21 @@ var wrongPlaces = map[string]func(w *world, seat Seat) Seat{
 					!slices.ContainsFunc(seat.Layer2, func(c Candidate) bool { return c.Node == n.Name }) {
 					seat.Layer2 = append(slices.Clone(seat.Layer2), Candidate{Node: n.Name})
 				}
+			}
+		}
+		return seat
+	},
+	"routes from nodes that do not serve": func(w *world, seat Seat) Seat {
+		seat.Routes = slices.Clone(seat.Routes)
+		for i := range seat.Routes {
+			seat.Routes[i].Nodes = slices.Sorted(maps.Keys(w.nodes))
+		}
+		return seat
+	},
+	"two preferences for one prefix": func(w *world, seat Seat) Seat {
+		for _, r := range seat.Remarks {
+			if r.Reason.Code == Conflicting {
+				seat.Routes = append(slices.Clone(seat.Routes), Route{Advertisement: "a9", Prefix: seat.Routes[0].Prefix, Nodes: seat.Routes[0].Nodes})
 			}
 		}
 		return seat

@@ -1,0 +1,167 @@
+package peering
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast.dev/holdfast/allocator"
+)
+
+// An advertisement is an Advertisement, read.
+type advertisement struct {
+	Advertisement
+	out   allocator.BGPAdvertisement
+	pools map[string]families // that it is used for
+}
+
+// newAdvertisement reads an advertisement, without a look at others.
+func newAdvertisement(in Advertisement, aliases map[string]community) (*advertisement, error) {
+	a := &advertisement{Advertisement: in}
+	if in.Problem != nil {
+		return a, in.Problem
+	}
+	a.out = allocator.BGPAdvertisement{
+		Name: in.Name, Created: in.Created, Pools: in.Pools, PoolSelectors: in.PoolSelectors, NodeSelectors: in.NodeSelectors,
+		ServiceSelectors: in.ServiceSelectors, Peers: in.Peers,
+		Length4: cmp.Or(in.Length4, 32), Length6: cmp.Or(in.Length6, 128),
+		Attributes: allocator.Attributes{LocalPref: in.LocalPref, Weighted: in.Weighted == "true"},
+	}
+	for _, err := range []error{
+		once("spec.ipAddressPools", in.Pools), once("spec.peers", in.Peers), once("spec.communities", in.Communities),
+		onceSelected("spec.ipAddressPoolSelectors", in.PoolSelectors), onceSelected("spec.nodeSelectors", in.NodeSelectors),
+		onceSelected("spec.serviceSelectors", in.ServiceSelectors),
+		a.checkLengths(), a.readCommunities(aliases),
+	} {
+		if err != nil {
+			return a, err
+		}
+	}
+	if w := in.Weighted; w != "" && w != "true" && w != "false" {
+		return a, fmt.Errorf("annotation %s is %q: write \"true\" or \"false\"", AnnotationWeighted, w)
+	}
+	return a, nil
+}
+
+func (a *advertisement) checkLengths() error {
+	switch {
+	case a.out.Length4 < 1 || a.out.Length4 > 32:
+		return fmt.Errorf("spec.aggregationLength is %d, and must be from 1 to 32", a.out.Length4)
+	case a.out.Length6 < 1 || a.out.Length6 > 128:
+		return fmt.Errorf("spec.aggregationLengthV6 is %d, and must be from 1 to 128", a.out.Length6)
+	case len(a.ServiceSelectors) > 0 && (a.out.Length4 != 32 || a.out.Length6 != 128):
+		return errors.New("with spec.serviceSelectors only the addresses themselves can be advertised: remove aggregationLength and aggregationLengthV6, or serviceSelectors")
+	}
+	return nil
+}
+
+func (a *advertisement) readCommunities(aliases map[string]community) error {
+	to := &a.out.Attributes
+	for _, text := range a.Communities {
+		c, is, err := parseCommunity(text)
+		if err != nil {
+			return fmt.Errorf("spec.communities: %w", err)
+		}
+		if !is {
+			if c, is = aliases[text]; !is {
+				return fmt.Errorf("spec.communities names %q, which is neither a community nor the name of one: %s, or make a Community that gives this name", text, communityForm)
+			}
+		}
+		if c.large {
+			to.LargeCommunities = append(to.LargeCommunities, c.value)
+		} else {
+			to.Communities = append(to.Communities, c.value[0])
+		}
+	}
+	slices.Sort(to.Communities)
+	to.Communities = slices.Compact(to.Communities)
+	slices.SortFunc(to.LargeCommunities, func(a, b [3]uint32) int { return slices.Compare(a[:], b[:]) })
+	to.LargeCommunities = slices.Compact(to.LargeCommunities)
+	return nil
+}
+
+// fit leaves out the pools for which the prefixes would be wider than what the pool
+// owns; with none left the advertisement is refused.
+func (a *advertisement) fit(pools []allocator.Pool) (warning, err error) {
+	a.pools = map[string]families{}
+	var problems []error
+	unfit, every := map[string]bool{}, len(a.Pools)+len(a.PoolSelectors) == 0
+	for i := range pools {
+		p := &pools[i]
+		if !every && !slices.Contains(a.Pools, p.Name) &&
+			!slices.ContainsFunc(a.PoolSelectors, func(s allocator.Selector) bool { return s.Matches(p.Labels) }) {
+			continue
+		}
+		has, err := owned(p.Addresses, a.out.Length4, a.out.Length6)
+		if err != nil {
+			unfit[p.Name], problems = true, append(problems, fmt.Errorf("not used for pool %s: %w", p.Name, err))
+			continue
+		}
+		a.pools[p.Name] = has
+	}
+	if len(unfit) == 0 {
+		return nil, nil
+	}
+	// Those that are named stay so though there is no such pool: what was taken from
+	// a pool that is gone keeps its advertisements.
+	var named []string
+	for _, n := range a.Pools {
+		if _, used := a.pools[n]; !used && !unfit[n] {
+			named = append(named, n)
+		}
+	}
+	for n := range a.pools {
+		named = append(named, n)
+	}
+	if len(named) == 0 {
+		return nil, errors.Join(problems...)
+	}
+	slices.Sort(named)
+	a.out.Pools, a.out.PoolSelectors = named, nil
+	return errors.Join(problems...), nil
+}
+
+// conflict says why the advertisement cannot be used beside another one: routers would
+// be told two local preferences of one prefix.
+func (a *advertisement) conflict(other *advertisement, nodes *nodes) error {
+	if a.LocalPref == other.LocalPref || len(a.ServiceSelectors)+len(other.ServiceSelectors) > 0 || !meet(a.Peers, other.Peers) {
+		return nil
+	}
+	shared := ""
+	for pool, has := range a.pools {
+		_, both := other.pools[pool]
+		same := has.ipv4 && a.out.Length4 == other.out.Length4 || has.ipv6 && a.out.Length6 == other.out.Length6
+		if both && same && (shared == "" || pool < shared) {
+			shared = pool
+		}
+	}
+	if shared == "" {
+		return nil
+	}
+	if _, is := nodes.common(nodes.selected(a.NodeSelectors), nodes.selected(other.NodeSelectors)); !is {
+		return nil
+	}
+	return fmt.Errorf("spec.localPref is %d, and that of BGPAdvertisement %s is %d for the same prefixes of pool %s, from the same nodes to the same peers: "+
+		"give both the same, or make their peers or nodeSelectors differ", a.LocalPref, other.Name, other.LocalPref, shared)
+}
+
+// meet tells whether two lists have something in common; an empty one stands for all.
+func meet(a, b []string) bool {
+	return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
+}
+
+// missing names the peers that are not there.
+func (a *advertisement) missing(peers map[string]Verdict) error {
+	var names []string
+	for _, n := range a.Peers {
+		if _, ok := peers[n]; !ok {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("spec.peers names %s, and there is no such BGPPeer", strings.Join(names, ", "))
+}

@@ -1,0 +1,26 @@
+// Package peering decides from what an operator has written about BGP which
+// sessions each node has, what is advertised over them, and which objects cannot be
+// used as they stand.
+//
+// It is pure: [Resolve] is a function of [Facts].
+//
+// Invariants (tests cite the numbers):
+//
+//  1. The same facts give the same plan, in any order.
+//  2. Objects are refused one by one, each with what is wrong and what to do. A
+//     refused object never stops another that does not need it.
+//  3. Of two objects that cannot both be used, one that is in use as it stands
+//     (Accepted) comes before one that is not, then the older one, then by name. So
+//     no object in use is refused because another of its kind was made or edited.
+//  4. Who edits a BGPPeer into nonsense loses no session: a peer that is refused is
+//     Frozen on the nodes that it selects, and only a peer that is gone, or selects a
+//     node no more, ends a session.
+//  5. A session without BFD is worth more than none: a profile that cannot be used
+//     is a warning.
+//  6. No more is advertised than what a pool owns: an advertisement whose prefixes
+//     would be wider is not used for that pool, and one whose communities are not
+//     all known is not used at all.
+//
+// It leaves to package allocator which addresses are advertised from which nodes,
+// and to package controller what of an object cannot be read at all ([Object]).
+package peering

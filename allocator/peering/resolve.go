@@ -1,0 +1,157 @@
+package peering
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"holdfast.dev/holdfast/allocator"
+)
+
+// A Plan is what follows from Facts.
+type Plan struct {
+	// Advertisements that can be used, by name.
+	Advertisements []allocator.BGPAdvertisement
+	// Verdicts on every object, by name.
+	Peers, Profiles, Communities, AdvertisementVerdicts map[string]Verdict
+
+	peers []*peer // by name
+	nodes map[string]allocator.Node
+}
+
+// A Verdict says whether an object is in use. Its errors are written for whoever
+// wrote the object.
+type Verdict struct {
+	Refused error // why the object is not used; nil: it is
+	Warning error // what of it is not used
+}
+
+// Resolve plans.
+func Resolve(f Facts) *Plan {
+	p := &Plan{
+		Peers: map[string]Verdict{}, Profiles: map[string]Verdict{},
+		Communities: map[string]Verdict{}, AdvertisementVerdicts: map[string]Verdict{},
+		nodes: make(map[string]allocator.Node, len(f.Nodes)),
+	}
+	f.Pools = inOrder(f.Pools, func(a, b *allocator.Pool) int { return strings.Compare(a.Name, b.Name) })
+	for _, n := range f.Nodes {
+		p.nodes[n.Name] = n
+	}
+	nodes := newNodes(f.Nodes)
+	p.resolvePeers(f, nodes, p.resolveProfiles(f.Profiles))
+	p.resolveAdvertisements(f, nodes, p.resolveCommunities(f.Communities))
+	return p
+}
+
+func inOrder[T any](in []T, compare func(a, b *T) int) []T {
+	out := slices.Clone(in)
+	slices.SortFunc(out, func(a, b T) int { return compare(&a, &b) })
+	return out
+}
+
+// Sessions returns the sessions of a node, by name of the peer.
+func (p *Plan) Sessions(node string) (sessions []Session) {
+	n := p.nodes[node]
+	for _, q := range p.peers {
+		switch {
+		case !selects(q.NodeSelectors, n.Labels):
+		case p.Peers[q.Name].Refused != nil || slices.Contains(n.Addresses, q.session.Address):
+			sessions = append(sessions, Session{Name: q.Name, Frozen: true})
+		default:
+			s := q.session
+			if !s.RouterID.IsValid() {
+				s.RouterID = routerIDOf(node, n.Addresses)
+			}
+			sessions = append(sessions, s)
+		}
+	}
+	return sessions
+}
+
+// routerIDOf is the BGP identifier of a node: its first internal IPv4 address, else
+// a hash of its name, which is as good as an address as long as no other speaker of
+// the AS has it (RFC 6286).
+func routerIDOf(node string, addresses []netip.Addr) netip.Addr {
+	for _, a := range addresses {
+		if a.Is4() {
+			return a
+		}
+	}
+	h := fnv.New32a()
+	fmt.Fprint(h, node) // never fails
+	var id [4]byte
+	binary.BigEndian.PutUint32(id[:], max(h.Sum32(), 1))
+	return netip.AddrFrom4(id)
+}
+
+// resolveProfiles returns the profiles that can be used.
+func (p *Plan) resolveProfiles(profiles []Profile) map[string]*BFD {
+	out := map[string]*BFD{}
+	for i := range profiles {
+		b, err := profiles[i].bfd()
+		if err == nil {
+			out[profiles[i].Name] = b
+		}
+		p.Profiles[profiles[i].Name] = Verdict{Refused: err}
+	}
+	return out
+}
+
+func (p *Plan) resolvePeers(f Facts, nodes *nodes, profiles map[string]*BFD) {
+	secrets := make(map[string]Secret, len(f.Secrets))
+	for _, s := range f.Secrets {
+		secrets[s.Name] = s
+	}
+	var accepted []*peer
+	for _, in := range inOrder(f.Peers, func(a, b *Peer) int { return a.before(&b.Object) }) {
+		q, warning, err := newPeer(in, secrets, profiles)
+		if err == nil {
+			var also error
+			also, err = q.placed(nodes)
+			warning = errors.Join(warning, also)
+		}
+		for _, other := range accepted {
+			if err == nil {
+				err = q.conflict(other, nodes)
+			}
+		}
+		if err == nil {
+			accepted = append(accepted, q)
+		} else {
+			warning = nil
+		}
+		p.peers = append(p.peers, q)
+		p.Peers[in.Name] = Verdict{Refused: err, Warning: warning}
+	}
+	slices.SortFunc(p.peers, func(a, b *peer) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func (p *Plan) resolveAdvertisements(f Facts, nodes *nodes, aliases map[string]community) {
+	var accepted []*advertisement
+	for _, in := range inOrder(f.Advertisements, func(a, b *Advertisement) int { return a.before(&b.Object) }) {
+		q, err := newAdvertisement(in, aliases)
+		var warning error
+		if err == nil {
+			warning, err = q.fit(f.Pools)
+		}
+		for _, other := range accepted {
+			if err == nil {
+				err = q.conflict(other, nodes)
+			}
+		}
+		if err == nil {
+			accepted = append(accepted, q)
+			p.Advertisements = append(p.Advertisements, q.out)
+			warning = errors.Join(warning, q.missing(p.Peers))
+		} else {
+			warning = nil
+		}
+		p.AdvertisementVerdicts[in.Name] = Verdict{Refused: err, Warning: warning}
+	}
+	slices.SortFunc(p.Advertisements, func(a, b allocator.BGPAdvertisement) int { return cmp.Compare(a.Name, b.Name) })
+}

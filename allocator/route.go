@@ -1,0 +1,168 @@
+package allocator
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A BGPAdvertisement is one with everything that it names looked up.
+type BGPAdvertisement struct {
+	Name             string
+	Created          time.Time
+	Pools            []string
+	PoolSelectors    []Selector // with Pools empty too: every pool
+	NodeSelectors    []Selector // empty: every node
+	ServiceSelectors []Selector // empty: every Service
+	Peers            []string   // names of BGPPeers; empty: all
+	Length4, Length6 int        // of the prefixes that are advertised; 32 and 128: the addresses themselves
+	Attributes
+}
+
+// Attributes are what routers are told of a prefix beside the way to it.
+type Attributes struct {
+	LocalPref        uint32      // to routers of the same AS; 0: none
+	Communities      []uint32    // RFC 1997, sorted
+	LargeCommunities [][3]uint32 // RFC 8092, sorted
+	// Weighted: routers are told how many endpoints a node has, as far as only
+	// Services with policy Local are on the address. (Else each node leads to all.)
+	Weighted bool
+}
+
+// A Route is what one BGPAdvertisement makes of an address.
+type Route struct {
+	Advertisement string
+	Prefix        netip.Prefix
+	Peers         []string // names of BGPPeers; empty: all
+	Nodes         []string // that may advertise it, sorted
+	Weights       []int    // of the nodes: how many endpoints each has; nil: not to be told
+	Attributes
+}
+
+// The changes of BGPAdvertisements.
+type (
+	PutBGPAdvertisement  struct{ BGPAdvertisement }
+	DropBGPAdvertisement struct{ Name string }
+)
+
+// scope is what a BGPAdvertisement has in common with an L2Advertisement.
+func (b BGPAdvertisement) scope() Advertisement {
+	return Advertisement{
+		Name: b.Name, Pools: b.Pools, PoolSelectors: b.PoolSelectors, NodeSelectors: b.NodeSelectors, ServiceSelectors: b.ServiceSelectors,
+	}
+}
+
+// routesOf says what routers are told of an address: for each advertisement of the
+// Services that are served, from those of the nodes that it selects.
+func (s *Snapshot) routesOf(a netip.Addr, nodes []Candidate, claims []*claim, seat *Seat) (routes []Route) {
+	for _, ad := range s.routeOrder(claims) {
+		r := Route{Advertisement: ad.Name, Peers: ad.Peers, Attributes: ad.Attributes}
+		length := ad.Length6
+		if a.Is4() {
+			length = ad.Length4
+		}
+		r.Prefix, _ = a.Prefix(length) // an advertisement with another length is refused
+		for _, c := range nodes {
+			if len(ad.NodeSelectors) == 0 || anyMatches(ad.NodeSelectors, s.nodes[c.Node].Labels) {
+				r.Nodes = append(r.Nodes, c.Node)
+			}
+		}
+		if len(r.Nodes) == 0 {
+			continue
+		}
+		if i := slices.IndexFunc(routes, r.conflicts); i >= 0 {
+			seat.conflict(claims, routes[i], r)
+			continue
+		}
+		if ad.Weighted {
+			r.Weights = s.weights(r.Nodes, claims)
+		}
+		routes = append(routes, r)
+	}
+	slices.SortFunc(routes, func(a, b Route) int { return strings.Compare(a.Advertisement, b.Advertisement) })
+	return routes
+}
+
+// routeOrder returns the advertisements that apply, the oldest first: of two that
+// cannot both be right, the older one is.
+func (s *Snapshot) routeOrder(claims []*claim) (ads []BGPAdvertisement) {
+	var names []string
+	for _, c := range claims {
+		names = union(names, c.ads)
+	}
+	for _, n := range names {
+		ads = append(ads, s.routes[n])
+	}
+	slices.SortFunc(ads, func(a, b BGPAdvertisement) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
+	})
+	return ads
+}
+
+// conflicts tells whether two routes would give one prefix two local preferences
+// on the same session.
+func (r Route) conflicts(o Route) bool {
+	return r.LocalPref != o.LocalPref && r.Prefix == o.Prefix && meet(r.Peers, o.Peers) && len(intersection(r.Nodes, o.Nodes)) > 0
+}
+
+// meet tells whether two lists, of which an empty one stands for all, have something in common.
+func meet(a, b []string) bool {
+	return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
+}
+
+// conflict tells the Services that a route is left out because of another one.
+func (t *Seat) conflict(claims []*claim, stays, goes Route) {
+	for _, c := range claims {
+		if slices.Contains(c.ads, goes.Advertisement) {
+			t.Remarks = append(t.Remarks, Remark{c.Name, Reason{Code: Conflicting, Addr: t.Addr, Detail: fmt.Sprintf(
+				"BGPAdvertisement %s is not used for %s: it gives %s localPref %d, and the older %s gives it %d on the same nodes for the same peers; give both the same, or make their serviceSelectors, nodeSelectors or peers differ",
+				goes.Advertisement, t.Addr, goes.Prefix, goes.LocalPref, stays.Advertisement, stays.LocalPref)}})
+		}
+	}
+}
+
+// weights counts the usable endpoints on each node; nil when a Service is served
+// from all nodes to all its endpoints.
+func (s *Snapshot) weights(nodes []string, claims []*claim) []int {
+	weights := make([]int, len(nodes))
+	for _, c := range claims {
+		if !c.local {
+			return nil
+		}
+		for i, n := range nodes {
+			weights[i] += s.endpointsOn(c.Name, n)
+		}
+	}
+	return weights
+}
+
+// endpointsOn counts the endpoints on a node that take traffic.
+func (s *Snapshot) endpointsOn(v ServiceName, node string) int {
+	ready, terminating, any := 0, 0, false
+	for _, slice := range s.endpoints[v] {
+		for _, at := range slice.Nodes {
+			any = any || at.Ready > 0
+			if at.Node == node {
+				ready, terminating = ready+at.Ready, terminating+at.Terminating
+			}
+		}
+	}
+	if any {
+		return ready
+	}
+	return terminating
+}
+
+func (r Route) equal(o Route) bool {
+	return r.Advertisement == o.Advertisement && r.Prefix == o.Prefix && slices.Equal(r.Peers, o.Peers) &&
+		slices.Equal(r.Nodes, o.Nodes) && slices.Equal(r.Weights, o.Weights) && r.Attributes.Equal(o.Attributes)
+}
+
+// Equal tells whether routers would be told the same.
+func (a Attributes) Equal(b Attributes) bool {
+	return a.LocalPref == b.LocalPref && a.Weighted == b.Weighted &&
+		slices.Equal(a.Communities, b.Communities) && slices.Equal(a.LargeCommunities, b.LargeCommunities)
+}
