@@ -1,0 +1,83 @@
+package bgp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// An address is one of this node's.
+type address struct {
+	netip.Prefix // with the host's bits
+	Index        int
+	flags        uint32 // IFA_F_*
+}
+
+// usable is one that packets can be sent to in a minute too.
+func (a address) usable() bool {
+	return a.flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) == 0
+}
+
+// leased is one that may change by itself (SLAAC, DHCP).
+func (a address) leased() bool { return a.flags&unix.IFA_F_PERMANENT == 0 }
+
+// nameOf is the name of an interface, or nothing if it is gone.
+func nameOf(index int) string {
+	ifi, err := net.InterfaceByIndex(index)
+	if err != nil {
+		return ""
+	}
+	return ifi.Name
+}
+
+// addresses lists those of all interfaces.
+func addresses() ([]address, error) {
+	dump, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
+	if err != nil {
+		return nil, fmt.Errorf("listing the node's addresses: %w", err)
+	}
+	messages, err := syscall.ParseNetlinkMessage(dump)
+	if err != nil {
+		return nil, fmt.Errorf("listing the node's addresses: %w", err)
+	}
+	var all []address
+	for i := range messages {
+		if m := &messages[i]; m.Header.Type == unix.RTM_NEWADDR {
+			if a, ok := parseAddress(m); ok {
+				all = append(all, a)
+			}
+		}
+	}
+	return all, nil
+}
+
+// parseAddress reads a struct ifaddrmsg: family, prefix length, flags and scope
+// in an octet each, then the index of the interface.
+func parseAddress(m *syscall.NetlinkMessage) (a address, ok bool) {
+	attributes, err := syscall.ParseNetlinkRouteAttr(m)
+	if err != nil || len(m.Data) < unix.SizeofIfAddrmsg {
+		return a, false
+	}
+	bits := int(m.Data[1])
+	a.flags, a.Index = uint32(m.Data[2]), int(binary.NativeEndian.Uint32(m.Data[4:]))
+	var local, other netip.Addr
+	for _, at := range attributes {
+		switch at.Attr.Type {
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(at.Value)
+		case unix.IFA_ADDRESS: // the other end of a point-to-point link, if IFA_LOCAL is there
+			other, _ = netip.AddrFromSlice(at.Value)
+		case unix.IFA_FLAGS:
+			a.flags = binary.NativeEndian.Uint32(at.Value)
+		}
+	}
+	if !local.IsValid() {
+		local = other
+	}
+	a.Prefix = netip.PrefixFrom(local, bits)
+	return a, a.Prefix.IsValid()
+}

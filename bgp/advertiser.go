@@ -1,0 +1,189 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"holdfast.dev/holdfast/bgp/bfd"
+
+	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
+)
+
+// An Advertiser keeps sessions with peers, and tells them prefixes.
+type Advertiser struct {
+	config   Config
+	log      *slog.Logger
+	detector *bfd.Detector
+	byKey    atomic.Pointer[map[bfd.Key][]*peer] // whose BFD session it is
+	ears     *ears
+
+	mu      sync.Mutex
+	atlas   atlas
+	peers   map[string]*peer
+	live    context.Context // that of Run; nil before
+	closed  bool
+	running sync.WaitGroup // peers, also those that are saying goodbye
+}
+
+// New makes an Advertiser. It does nothing before Run.
+func New(c Config) *Advertiser {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Advertiser{config: c, log: c.Log, peers: make(map[string]*peer)}
+	a.detector = bfd.New(bfd.Config{Log: c.Log, Changed: a.bfdChanged, RealTime: c.RealTime})
+	a.ears = newEars(c.Listen, c.Log, a.receive)
+	return a
+}
+
+// Run keeps the sessions until ctx ends, and then falls silent (invariant 4).
+func (a *Advertiser) Run(ctx context.Context) error {
+	if !a.config.RouterID.Is4() {
+		return errors.New("advertising by BGP: Config.RouterID must be an IPv4 address")
+	}
+	a.mu.Lock()
+	if a.live != nil {
+		a.mu.Unlock()
+		return errors.New("advertising by BGP: Run was called twice")
+	}
+	a.live = ctx
+	for _, p := range a.peers {
+		a.begin(p)
+	}
+	a.mu.Unlock()
+	var rest sync.WaitGroup
+	rest.Go(func() { a.ears.run(ctx) })
+	rest.Go(func() { _ = a.detector.Run(ctx) }) // ends with ctx
+	<-ctx.Done()
+	a.mu.Lock() // nobody begins any more
+	a.closed = true
+	a.mu.Unlock()
+	a.running.Wait()
+	rest.Wait()
+	return nil
+}
+
+func (a *Advertiser) begin(p *peer) {
+	a.running.Go(func() { p.run(a.live) })
+}
+
+// Set says what shall be advertised to whom from now on. It does not wait for
+// anything on the wire. The peers' names are unique; of two with the same name
+// the last counts. Prefixes that cannot be advertised are logged and left out.
+func (a *Advertiser) Set(prefixes []Prefix, peers []Peer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return
+	}
+	wanted := make(map[string]Peer, len(peers))
+	for _, p := range peers {
+		wanted[p.Name] = p
+	}
+	views, err := a.atlas.views(prefixes, slices.Sorted(maps.Keys(wanted)))
+	if err != nil {
+		a.log.Warn("some prefixes cannot be advertised", "err", err)
+	}
+	for name, want := range wanted {
+		switch p, there := a.peers[name]; {
+		case there:
+			p.assign(want, views[name])
+		case !want.Frozen:
+			p = newPeer(&a.config, want, views[name], a.arrange)
+			a.peers[name] = p
+			if a.live != nil {
+				a.begin(p)
+			}
+		}
+	}
+	for name, p := range a.peers {
+		if _, ok := wanted[name]; !ok {
+			delete(a.peers, name)
+			p.dismiss(&farewell{note: cease(packet.BGP_ERROR_SUB_PEER_DECONFIGURED, ""), withdraw: true})
+		}
+	}
+	a.outfit()
+}
+
+// arrange is Set for what follows from a peer's address that became known.
+func (a *Advertiser) arrange() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.outfit()
+	}
+}
+
+// outfit gives the listeners their passwords and BFD its sessions.
+func (a *Advertiser) outfit() {
+	byKey := make(map[bfd.Key][]*peer)
+	var sessions []bfd.Session
+	var callers []caller
+	for _, name := range slices.Sorted(maps.Keys(a.peers)) {
+		p := a.peers[name]
+		callers = append(callers, p.caller())
+		s, ok := p.wantedBFD()
+		if !ok {
+			continue
+		}
+		if byKey[s.Key()] == nil { // of two with one router the first one's profile counts
+			sessions = append(sessions, s)
+		}
+		byKey[s.Key()] = append(byKey[s.Key()], p)
+	}
+	a.ears.set(callers)
+	a.byKey.Store(&byKey)
+	a.detector.Set(sessions)
+}
+
+// Close is the end that is meant: everything is withdrawn, every router is told
+// why (Cease/Administrative Shutdown, RFC 9003), and BFD says AdminDown. It
+// returns when that is done, or when ctx ends. Set does nothing any more.
+func (a *Advertiser) Close(ctx context.Context, reason string) {
+	a.mu.Lock()
+	a.closed = true
+	peers := slices.Collect(maps.Values(a.peers))
+	started := a.live != nil
+	a.mu.Unlock()
+	if !started {
+		return
+	}
+	for _, p := range peers {
+		p.dismiss(&farewell{note: shutdown(reason), withdraw: true})
+	}
+	var quiet sync.WaitGroup
+	quiet.Go(func() { a.detector.Shutdown(ctx) })
+	for _, p := range peers {
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+		}
+	}
+	quiet.Wait()
+}
+
+// receive takes a connection that came in on a device, from a router.
+func (a *Advertiser) receive(tcp *net.TCPConn, device string) {
+	router := unmapped(tcp.RemoteAddr()).Addr()
+	a.mu.Lock()
+	var match *peer
+	for _, p := range a.peers {
+		if p.caller().is(router, device) {
+			match = p
+			break
+		}
+	}
+	a.mu.Unlock()
+	if match == nil {
+		a.log.Debug("a connection from an address that is no peer's", "router", router)
+		tcp.Close()
+		return
+	}
+	match.accept(tcp)
+}

@@ -1,0 +1,244 @@
+package bgp
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
+	"holdfast.dev/holdfast/deploy/router"
+	"holdfast.dev/holdfast/deploy/world"
+)
+
+// A drain is a router that takes everything. It is as cheap as can be, since it
+// shares the cores with what is measured.
+type drain struct {
+	addr  netip.AddrPort
+	l     net.Listener
+	whole chan int // octets, at the End-of-RIB of each session
+	some  chan int // octets of each UPDATE after that
+}
+
+func newDrain(tb testing.TB, ns string, i int) *drain {
+	d := &drain{whole: make(chan int, 1), some: make(chan int, 1024)}
+	d.addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 7, byte(i >> 8), byte(i)}), bgpPort)
+	must(tb, world.Within(ns, func() error {
+		l, err := net.Listen("tcp4", d.addr.String())
+		d.l = l
+		return err
+	}))
+	tb.Cleanup(func() { d.l.Close() })
+	go func() {
+		for {
+			c, err := d.l.Accept()
+			if err != nil {
+				return
+			}
+			go d.serve(c)
+		}
+	}()
+	return d
+}
+
+func (d *drain) serve(c net.Conn) {
+	defer c.Close()
+	_, _ = c.Write(append(fakeOpen().message(), keepalive...))
+	r := bufio.NewReaderSize(c, 64<<10)
+	octets, told := 0, false
+	for {
+		head, err := r.Peek(headerLen)
+		if err != nil {
+			return
+		}
+		length, kind := int(binary.BigEndian.Uint16(head[16:])), head[18]
+		if _, err := r.Discard(length); err != nil {
+			return
+		}
+		if kind != packet.BGP_MSG_UPDATE {
+			continue
+		}
+		octets += length
+		switch {
+		case told:
+			d.some <- length
+		case length == 23: // End-of-RIB
+			told = true
+			d.whole <- octets
+		}
+	}
+}
+
+var segments int
+
+// segment is a cable to a namespace of its own, at 10.8.0.1.
+func segment(b *testing.B) (ns string) {
+	segments++ // names are not used again: a namespace ends some time after its deletion
+	ns = fmt.Sprint("drains", segments)
+	addRouterNamespace(b, ns)
+	here := fmt.Sprint("bench", segments)
+	must(b, world.AddCable("", here, ns, "eth0"))
+	must(b, world.IP("", "addr add 10.8.0.2/16 dev "+here))
+	must(b, world.IP(ns, "addr add 10.8.0.1/16 dev eth0"))
+	b.Cleanup(func() { must(b, world.IP("", "link del "+here)) })
+	return ns
+}
+
+func drains(b *testing.B, n int) (all []*drain, peers []Peer) {
+	ns := segment(b)
+	must(b, world.IP("", "route add 10.7.0.0/16 via 10.8.0.1"))
+	for i := range n {
+		must(b, world.IP(ns, fmt.Sprintf("addr add 10.7.%d.%d/32 dev lo", (i+1)>>8, (i+1)&255)))
+		all = append(all, newDrain(b, ns, i+1))
+		peers = append(peers, Peer{Name: fmt.Sprint("p", i), Address: all[i].addr.Addr(), MyAS: ourAS, PeerAS: routerAS, IPv4: true,
+			HoldTime: 90 * time.Second, Connect: time.Second})
+	}
+	return all, peers
+}
+
+func benchPrefixes(n int) []Prefix {
+	all := make([]Prefix, n)
+	for i := range all {
+		all[i].Prefix = netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}), 32)
+	}
+	return all
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// From nothing to all prefixes at all peers, sessions included; and the heap that
+// it takes, that of the routers' ends included.
+func BenchmarkAll(b *testing.B) {
+	for _, size := range []struct{ prefixes, peers int }{{10_000, 2}, {1_000, 64}} {
+		b.Run(fmt.Sprintf("prefixes=%d/peers=%d", size.prefixes, size.peers), func(b *testing.B) {
+			ds, peers := drains(b, size.peers)
+			prefixes := benchPrefixes(size.prefixes)
+			var took time.Duration
+			var heap float64
+			for b.Loop() {
+				before := heapInUse()
+				n := run(b, Config{})
+				began := time.Now()
+				n.Set(prefixes, peers)
+				for _, d := range ds {
+					<-d.whole
+				}
+				took += time.Since(began)
+				heap += float64(heapInUse()) - float64(before)
+				n.end()
+			}
+			b.ReportMetric(float64(took.Microseconds())/1000/float64(b.N), "ms/all")
+			b.ReportMetric(heap/1024/float64(b.N), "KiB")
+		})
+	}
+}
+
+// One prefix among 10,000 comes and goes, at two routers: CPU time of both ends.
+func BenchmarkOneChange(b *testing.B) {
+	ds, peers := drains(b, 2)
+	prefixes := benchPrefixes(10_001)
+	n := run(b, Config{})
+	n.Set(prefixes[:10_000], peers)
+	for _, d := range ds {
+		<-d.whole
+	}
+	size := 10_001
+	began := cpuTime()
+	for b.Loop() {
+		n.Set(prefixes[:size], peers)
+		for _, d := range ds {
+			<-d.some
+		}
+		size = 20_001 - size
+	}
+	b.ReportMetric(float64((cpuTime()-began).Microseconds())/float64(b.N), "cpu-µs/op")
+}
+
+// The physical floor: the same octets as of 10,000 prefixes, written at once to
+// one connection and read at the other end.
+func BenchmarkFloorTCP(b *testing.B) {
+	ns := segment(b)
+	var l net.Listener
+	must(b, world.Within(ns, func() (err error) { l, err = net.Listen("tcp4", "10.8.0.1:179"); return err }))
+	defer l.Close()
+	var a atlas
+	views, err := a.views(benchPrefixes(10_000), []string{""})
+	must(b, err)
+	d := dialect{as: ourAS, fourOctetAS: true}
+	octets, _ := d.write(nil, ipv4, step{announce: views[""][ipv4], hop: hopOf(netip.MustParseAddr("10.8.0.2"))})
+	read := make(chan error)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, err = io.CopyN(io.Discard, c, int64(len(octets)))
+			c.Close()
+			read <- err
+		}
+	}()
+	b.SetBytes(int64(len(octets)))
+	for b.Loop() {
+		c, err := net.Dial("tcp4", "10.8.0.1:179")
+		must(b, err)
+		_, err = c.Write(octets)
+		must(b, err)
+		must(b, <-read)
+		c.Close()
+	}
+}
+
+// Beside it: how long FRR takes until 10,000 prefixes are in its table.
+func BenchmarkFRRTakes(b *testing.B) {
+	addRouterNamespace(b, frrNS)
+	c := newCable(frrNS, 1)
+	c.lay(b)
+	r := started(b)(router.StartFRR(context.Background(), frrNS, frrNS, c.fill(`router bgp 65000
+ bgp router-id 10.255.0.1
+ no bgp ebgp-requires-policy
+ neighbor {our4} remote-as external
+ neighbor {our4} passive
+`)))
+	n := run(b, Config{})
+	n.Set(nil, []Peer{plain(c, c.their4)})
+	n.waitState("router", Established)
+	count := func() int {
+		var answer struct{ TotalPrefixes, RibCount int }
+		must(b, r.JSON("show bgp ipv4 unicast summary json", &answer))
+		return answer.RibCount
+	}
+	for b.Loop() {
+		n.Set(benchPrefixes(10_000), []Peer{plain(c, c.their4)})
+		for count() < 10_000 {
+			time.Sleep(5 * time.Millisecond)
+		}
+		b.StopTimer()
+		n.Set(nil, []Peer{plain(c, c.their4)})
+		waitFor(b, "an empty table", func() error {
+			if k := count(); k > 1 {
+				return fmt.Errorf("it has %d", k)
+			}
+			return nil
+		})
+		b.StartTimer()
+	}
+}

@@ -1,0 +1,181 @@
+package bgp
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"holdfast.dev/holdfast/deploy/router"
+	"holdfast.dev/holdfast/deploy/world"
+)
+
+var frrRows = slices.Concat(frrWays, frrLives)
+
+// frrWays are the rows about how a session comes up.
+var frrWays = []row{
+	{
+		name: "both families over IPv4",
+		bgp:  "neighbor {our4} remote-as external",
+		ipv6: "neighbor {our4} activate",
+		peer: over4(),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			forwardsBoth(t, r, n, c, p)
+			s := n.waitState(p.Name, Established)
+			if s.RemoteAS != routerAS || s.RemoteID != netip.MustParseAddr("10.255.0.1") || s.HoldTime != 9*time.Second ||
+				s.AdvertisedV4 != 1 || s.AdvertisedV6 != 1 || !s.RouteRefresh || s.Problem != "" {
+				t.Errorf("status %+v", s)
+			}
+		},
+	},
+	{
+		name: "both families over IPv6, RFC 8950",
+		bgp:  "neighbor {our6} remote-as external\n neighbor {our6} capability extended-nexthop",
+		ipv6: "neighbor {our6} activate",
+		peer: over6(),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			forwards6(t, r, n, c, p)
+			if s := n.status(p.Name); !s.ExtendedNextHop {
+				t.Errorf("status %+v", s)
+			}
+			waitHop(t, r, c.prefix4, c.our6)
+		},
+	},
+	{
+		name: "both families over IPv6, without RFC 8950",
+		bgp:  "neighbor {our6} remote-as external", ipv6: "neighbor {our6} activate",
+		peer: over6(), check: forwardsBoth,
+	},
+	{
+		name: "IPv4 alone, for longer than the hold time",
+		bgp:  "neighbor {our4} remote-as external", ipv6: "neighbor {our4} activate",
+		peer: over4(func(p *Peer) { p.IPv6, p.HoldTime, p.Keepalive = false, 3*time.Second, 0 }),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			forwards4(t, r, n, c, p)
+			if s := n.waitState(p.Name, Established); s.IPv6 || s.AdvertisedV6 != 0 || s.Keepalive != time.Second {
+				t.Errorf("status %+v", s)
+			}
+			waitFor(t, "more than a hold time", func() error {
+				if s := n.status(p.Name); s.Up(time.Now()) < 3500*time.Millisecond {
+					return fmt.Errorf("%s: %s", s.State, s.Reason)
+				}
+				return nil
+			})
+			forwards4(t, r, n, c, p)
+		},
+	},
+	{
+		name: "IPv6 alone, over IPv6",
+		bgp:  "neighbor {our6} remote-as external", ipv4: "no neighbor {our6} activate", ipv6: "neighbor {our6} activate",
+		peer: over6(func(p *Peer) { p.IPv4 = false }), check: forwards6,
+	},
+	{
+		name: "no family in common",
+		bgp:  "neighbor {our4} remote-as external",
+		peer: over4(func(p *Peer) { p.IPv4 = false }), check: refused("Unsupported Capability"),
+	},
+	{
+		name: "MD5 over IPv4",
+		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} password s3cret", ipv6: "neighbor {our4} activate",
+		peer: over4(func(p *Peer) { p.Password = "s3cret" }), check: forwardsBoth,
+	},
+	{
+		name: "MD5 over IPv6",
+		bgp:  "neighbor {our6} remote-as external\n neighbor {our6} password s3cret", ipv6: "neighbor {our6} activate",
+		peer: over6(func(p *Peer) { p.Password = "s3cret" }), check: forwardsBoth,
+	},
+	{
+		name: "wrong MD5 password, then the right one",
+		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} password s3cret", ipv6: "neighbor {our4} activate",
+		peer: over4(func(p *Peer) { p.Password = "wrong" }),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			waitReason(t, n, p.Name, "MD5")
+			p.Password = "s3cret"
+			n.Set(c.prefixes(), []Peer{p})
+			forwardsBoth(t, r, n, c, p)
+		},
+	},
+	{
+		name: "password changed on both sides", mayFall: true, // FRR ends sessions whose password changes
+		bgp: "neighbor {our4} remote-as external\n neighbor {our4} password old\n neighbor {our4} timers connect 1", ipv6: "neighbor {our4} activate",
+		peer: over4(func(p *Peer) { p.Password = "old" }),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			forwardsBoth(t, r, n, c, p)
+			p.Password = "new"
+			n.Set(c.prefixes(), []Peer{p})
+			must(t, r.Configure(c.fill("router bgp 65000\n neighbor {our4} password new\n")))
+			waitFor(t, "another session", func() error {
+				if s := n.status(p.Name); s.State != Established || s.Ups < 2 {
+					return fmt.Errorf("%s: %s", s.State, s.Reason)
+				}
+				return nil
+			})
+			forwardsBoth(t, r, n, c, p)
+		},
+	},
+	{
+		name: "multihop", prepare: func(t *testing.T, c cable) {
+			must(t, world.IP(frrNS, c.fill("addr add 10.255.1.{n}/32 dev lo")))
+			must(t, world.IP("", c.fill("route add 10.255.1.{n}/32 via {their4}")))
+		},
+		bgp: "neighbor {our4} remote-as external\n neighbor {our4} ebgp-multihop 5\n neighbor {our4} update-source 10.255.1.{n}", ipv6: "neighbor {our4} activate",
+		peer: func(c cable) Peer {
+			p := plain(c, netip.MustParseAddr(c.fill("10.255.1.{n}")))
+			p.Multihop, p.Source = true, c.our4
+			return p
+		},
+		check: forwardsBoth,
+	},
+	{
+		name: "TTL security at the router",
+		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} ttl-security hops 1", ipv6: "neighbor {our4} activate",
+		peer: over4(), check: forwardsBoth,
+	},
+	{
+		name: "TTL security at both, over IPv6",
+		bgp:  "neighbor {our6} remote-as external\n neighbor {our6} ttl-security hops 1", ipv6: "neighbor {our6} activate",
+		peer: over6(func(p *Peer) { p.TTLSecurity = true }), check: forwardsBoth,
+	},
+	{
+		name: "TTL security here, not at the router", // which sends to neighbours with TTL 1
+		bgp:  "neighbor {our4} remote-as external", ipv6: "neighbor {our4} activate",
+		peer: over4(func(p *Peer) { p.TTLSecurity = true }), check: refused("sent no OPEN for 10s"),
+	},
+	{
+		name: "passive router",
+		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} passive", ipv6: "neighbor {our4} activate",
+		peer: over4(), check: forwardsBoth,
+	},
+	{
+		name: "router connects",
+		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} port 1801\n neighbor {our4} timers connect 1", ipv6: "neighbor {our4} activate",
+		config: Config{Listen: 1801}, peer: over4(func(p *Peer) { p.Port = 9 }),
+		check: forwardsBoth,
+	},
+	{
+		name: "router connects, with MD5, over IPv6",
+		bgp:  "neighbor {our6} remote-as external\n neighbor {our6} port 1802\n neighbor {our6} timers connect 1\n neighbor {our6} password in", ipv6: "neighbor {our6} activate",
+		config: Config{Listen: 1802}, peer: over6(func(p *Peer) { p.Port, p.Password = 9, "in" }),
+		check: forwardsBoth,
+	},
+	{
+		name: "both connect",
+		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} port 1803\n neighbor {our4} timers connect 1", ipv6: "neighbor {our4} activate",
+		config: Config{Listen: 1803}, peer: over4(), check: forwardsBoth,
+	},
+	{
+		name: "unnumbered", withoutGlobal6: true,
+		bgp: "neighbor {there} interface v6only remote-as external", ipv6: "neighbor {there} activate",
+		peer: func(c cable) Peer {
+			p := plain(c, netip.Addr{})
+			p.Interface = c.here
+			return p
+		},
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			s := n.waitState(p.Name, Established)
+			waitRoute(t, r, c.prefix6, s.Local.Addr().WithZone(""))
+			waitHop(t, r, c.prefix4, s.Local.Addr().WithZone(""))
+		},
+	},
+}

@@ -1,0 +1,137 @@
+package bgp
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"holdfast.dev/holdfast/deploy/router"
+
+	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
+)
+
+// A router that is rebooted has the routes again soon after it is back, though
+// the longest wait between attempts is long.
+func TestRouterRestarts(t *testing.T) {
+	t.Parallel()
+	c := newCable("fake", 250)
+	c.routerNS, c.here = "reboot", "reboot0"
+	addRouterNamespace(t, c.routerNS)
+	c.lay(t)
+	r := started(t)(router.StartBIRD(bounded(t), c.routerNS, c.routerNS, c.fill(`router id 10.255.0.9;
+protocol device { }
+protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }
+protocol bgp node { local as 65000; neighbor {our4} external; passive on; ipv4 { import all; export none; }; }
+`)))
+	n := run(t, Config{})
+	p := plain(c, c.their4)
+	p.IPv6, p.Connect = false, 2*time.Minute
+	n.Set(c.prefixes(), []Peer{p})
+	forwards4(t, r, n, c, p)
+	must(t, r.Stop())
+	s := n.waitState(p.Name, Active)
+	if s.LastError == "" {
+		t.Errorf("status %+v", s)
+	}
+	waitRoute(t, r, c.prefix4)
+	must(t, r.Start(bounded(t)))
+	forwards4(t, r, n, c, p)
+}
+
+// Invariant 3: a change of one peer touches only the session with that one, and
+// what Set takes away or freezes is as it says.
+func TestNeverTouchesTheOthers(t *testing.T) {
+	t.Parallel()
+	a, b, c := newFake(t, ""), newFake(t, ""), newFake(t, "")
+	n := run(t, Config{})
+	prefixes := []Prefix{{Prefix: netip.MustParsePrefix("192.0.2.1/32")}}
+	peers := []Peer{a.peer(), b.peer(), c.peer()}
+	n.Set(prefixes, peers)
+	la, lb, lc := a.accept(), b.accept(), c.accept()
+	for _, l := range []*line{la, lb, lc} {
+		l.establish(fakeOpen())
+		l.hearKind(packet.BGP_MSG_UPDATE)
+	}
+	peers[1].RestartTime, peers[1].GracefulRestart = time.Minute, true // another OPEN
+	peers[2].Connect, peers[2].BFD = time.Minute, fastBFD              // the same session
+	frozen := []Peer{{Name: peers[0].Name, Frozen: true}, peers[1], peers[2]}
+	n.Set(prefixes, frozen)
+	if note := lb.hearEnd(); note == nil || note.code != packet.BGP_ERROR_CEASE || note.subcode != packet.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE {
+		t.Errorf("NOTIFICATION %v", note)
+	}
+	again := b.accept()
+	again.establish(fakeOpen())
+	n.waitState(peers[1].Name, Established)
+	for _, p := range []Peer{peers[0], peers[2]} {
+		if s := n.status(p.Name); s.State != Established || s.Ups != 1 || s.Downs != 0 {
+			t.Errorf("%s: %s, %d times up", p.Name, s.State, s.Ups)
+		}
+	}
+	if s := n.status(peers[0].Name); !s.Frozen {
+		t.Error("it is not shown as frozen")
+	}
+	n.Set(prefixes, []Peer{frozen[0], peers[1]}) // one is taken away
+	if note := lc.hearEnd(); note == nil || note.subcode != packet.BGP_ERROR_SUB_PEER_DECONFIGURED {
+		t.Errorf("NOTIFICATION %v", note)
+	}
+	waitFor(t, "two peers", func() error {
+		if k := len(n.Status()); k != 2 {
+			return fmt.Errorf("there are %d", k)
+		}
+		return nil
+	})
+	for _, p := range peers[:2] {
+		if s := n.status(p.Name); s.State != Established {
+			t.Errorf("%s: %s: %s", p.Name, s.State, s.Reason)
+		}
+	}
+	n.end()
+	for _, l := range []*line{la, again} { // invariant 4
+		if note := l.hearEnd(); note != nil {
+			t.Errorf("at the end of the process: NOTIFICATION %v", note)
+		}
+	}
+}
+
+// Invariant 6: next hops are addresses of the node, of the route's kind.
+func TestNextHops(t *testing.T) {
+	addr := netip.MustParseAddr
+	all := []address{
+		{Prefix: netip.MustParsePrefix("10.0.0.2/24"), Index: 1, flags: 0x80},
+		{Prefix: netip.MustParsePrefix("fe80::2/64"), Index: 1, flags: 0x80},
+		{Prefix: netip.MustParsePrefix("fd00::9:1/64"), Index: 1},             // SLAAC
+		{Prefix: netip.MustParsePrefix("fd00::1/128"), Index: 1, flags: 0x80}, // a VIP
+		{Prefix: netip.MustParsePrefix("fd00::2/64"), Index: 1, flags: 0x80},
+		{Prefix: netip.MustParsePrefix("fd00::1:2/64"), Index: 1, flags: 0xa0}, // deprecated
+		{Prefix: netip.MustParsePrefix("10.0.1.2/24"), Index: 2, flags: 0x80},
+		{Prefix: netip.MustParsePrefix("fd01::2/64"), Index: 3, flags: 0x80},
+	}
+	both := terms{Families: [families]bool{true, true}}
+	enhe := both
+	enhe.IPv4OverIPv6 = true
+	for _, row := range []struct {
+		local   string
+		t       terms
+		v4, v6  string // octets, as addresses joined
+		problem bool
+	}{
+		{"10.0.0.2", both, "10.0.0.2", "fd00::2", false},
+		{"10.0.1.2", both, "10.0.1.2", "", true},
+		{"fd00::2", both, "10.0.0.2", "fd00::2", false},
+		{"fd00::2", enhe, "fd00::2", "fd00::2", false},
+		{"fd01::2", both, "", "fd01::2", true},
+		{"10.0.1.2", terms{Families: [families]bool{true, false}}, "10.0.1.2", "", false},
+	} {
+		hops, problem := nextHops(all, addr(row.local), row.t)
+		octets := func(s string) hop {
+			if s == "" {
+				return ""
+			}
+			return hopOf(addr(s))
+		}
+		if hops[ipv4] != octets(row.v4) || hops[ipv6] != octets(row.v6) || (problem != "") != row.problem {
+			t.Errorf("%s: next hops %x, %x; %s", row.local, hops[ipv4], hops[ipv6], problem)
+		}
+	}
+}
