@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
 	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
@@ -36,12 +37,22 @@ type belief struct {
 	endpoints  *shelf[allocator.Endpoints]
 	namespaces *shelf[allocator.Namespace]
 	keys       *shelf[[]byte]
+
+	peers       *shelf[*written[peering.Peer]]
+	routes      *shelf[*written[peering.Advertisement]]
+	profiles    *shelf[*written[peering.Profile]]
+	communities *shelf[*written[peering.Community]]
+	passwords   *shelf[peering.Secret]
+	// strangers are the types of Secrets that peers name and that are not among the
+	// passwords, as far as they were looked at; "": there is none.
+	strangers map[string]string
 }
 
 // options are what translation depends on.
 type options struct {
 	class         string // --lb-class
 	ignoreExclude bool   // --ignore-exclude-label
+	namespace     string // our own
 }
 
 // A pool is what is believed of an IPAddressPool. Values are not changed once made.
@@ -70,9 +81,10 @@ type changes struct {
 	facts    []allocator.Change
 	at       map[any]int       // where in facts the latest change of an object is
 	services map[name]*service // seen anew; nil: gone
-	configs  bool              // a pool or an advertisement was seen anew
+	configs  bool              // a pool, an advertisement or an object about BGP was seen anew
 	nodes    bool              // a Node was seen anew
 	keys     bool              // the Secret was seen anew
+	peering  bool              // what package peering decides from is another
 }
 
 func (c *changes) add(key any, fact allocator.Change) {
@@ -96,6 +108,11 @@ func newBelief(o options) *belief {
 	b.endpoints = newShelf(b, "endpointslices", b.endpointsDiffer)
 	b.keys = newShelf(b, "secrets", func(name, *[]byte, *[]byte) { b.changes.keys = true })
 	delete(b.waits, b.keys.kind) // addresses are held and announced without a key, too
+	b.peers = newShelf(b, "bgppeers", writtenDiffers[peering.Peer](b))
+	b.routes = newShelf(b, "bgpadvertisements", writtenDiffers[peering.Advertisement](b))
+	b.profiles = newShelf(b, "bfdprofiles", writtenDiffers[peering.Profile](b))
+	b.communities = newShelf(b, "communities", writtenDiffers[peering.Community](b))
+	b.passwords = newShelf(b, "passwords", b.passwordDiffers)
 	return b
 }
 
@@ -137,6 +154,48 @@ func (b *belief) take(whole bool) (changes, *allocator.Facts) {
 		facts.Namespaces = append(facts.Namespaces, n.fact)
 	}
 	return taken, facts
+}
+
+// written returns what package peering decides from.
+func (b *belief) written() (f peering.Facts) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f.Peers, f.Advertisements = factsOf(b.peers), factsOf(b.routes)
+	f.Profiles, f.Communities = factsOf(b.profiles), factsOf(b.communities)
+	for _, s := range b.passwords.items {
+		f.Secrets = append(f.Secrets, s.fact)
+	}
+	for n, kind := range b.strangers {
+		if kind != "" && !b.usable(n) {
+			f.Secrets = append(f.Secrets, peering.Secret{Name: n, Type: kind})
+		}
+	}
+	for _, p := range b.pools.items {
+		f.Pools = append(f.Pools, p.fact.fact)
+	}
+	for _, n := range b.nodes.items {
+		f.Nodes = append(f.Nodes, n.fact)
+	}
+	return f
+}
+
+// usable tells whether there is a Secret of that name with a password.
+func (b *belief) usable(secret string) bool {
+	_, ok := b.passwords.items[name{Namespace: b.namespace, Name: secret}]
+	return ok
+}
+
+// lookedAt tells whether it can be said what is wrong with a Secret, if anything.
+func (b *belief) lookedAt(secret string) bool {
+	_, looked := b.strangers[secret]
+	return looked || b.usable(secret)
+}
+
+func factsOf[F any](s *shelf[*written[F]]) (facts []F) {
+	for _, w := range s.items {
+		facts = append(facts, w.fact.fact)
+	}
+	return facts
 }
 
 // listedFirst notes that a kind has been listed.

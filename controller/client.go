@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/controller/api/v1beta1"
+	"holdfast.dev/holdfast/controller/api/v1beta2"
 )
 
 // The groups in use, and of each only the kinds in use: a typed clientset would
@@ -34,16 +35,18 @@ func newScheme() *runtime.Scheme {
 		&corev1.Namespace{}, &corev1.NamespaceList{}, &corev1.Secret{}, &corev1.SecretList{}, &corev1.Event{})
 	add(discoveryv1.SchemeGroupVersion, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{})
 	add(coordv1.SchemeGroupVersion, &coordv1.Lease{}, &coordv1.LeaseList{})
-	if err := v1beta1.AddToScheme(s); err != nil {
-		panic(err)
+	for _, addTo := range []func(*runtime.Scheme) error{v1beta1.AddToScheme, v1beta2.AddToScheme} {
+		if err := addTo(s); err != nil {
+			panic(err)
+		}
 	}
 	metav1.AddToGroupVersion(s, schema.GroupVersion{Version: "v1"})
 	return s
 }
 
-// clients reach the API, one for each group.
+// clients reach the API, one for each group and version.
 type clients struct {
-	core, discovery, coordination, metallb rest.Interface
+	core, discovery, coordination, metallb, metallb2 rest.Interface
 }
 
 func newClients(base *rest.Config) (*clients, error) {
@@ -64,6 +67,7 @@ func newClients(base *rest.Config) (*clients, error) {
 		{&out.discovery, discoveryv1.SchemeGroupVersion, "/apis", false},
 		{&out.coordination, coordv1.SchemeGroupVersion, "/apis", false},
 		{&out.metallb, v1beta1.GroupVersion, "/apis", true},
+		{&out.metallb2, v1beta2.GroupVersion, "/apis", true},
 	} {
 		if *c.to, err = clientFor(config, shared, c.gv, c.path, c.json); err != nil {
 			return nil, fmt.Errorf("making a client for API group %s: %w", c.gv, err)

@@ -65,14 +65,17 @@ func heldCondition(d *allocator.Decision) metav1.Condition {
 
 // announcedCondition is what the Service shall say of who answers for its
 // addresses. A Service that holds none says nothing.
-func announcedCondition(holds int, unserved []allocator.Reason) metav1.Condition {
+func announcedCondition(holds int, remarks []allocator.Reason) metav1.Condition {
 	c := metav1.Condition{Type: conditionAnnounced}
 	switch {
 	case holds == 0:
-	case len(unserved) == 0:
+	case len(remarks) == 0:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, string(allocator.Announced), "every address has a node that may answer for it"
 	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(unserved[0].Code), sentences(unserved)
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(remarks[0].Code), sentences(remarks)
+		if remarks[0].Code.Served() {
+			c.Status = metav1.ConditionTrue
+		}
 	}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
 )
 
 // Config says what a copy is and to whom it tells what it finds.
@@ -38,9 +39,17 @@ type Config struct {
 	// first everything, then what differs, with the internal addresses of all
 	// nodes. It must not wait for anything.
 	Placed func(placement allocator.Placement, peers map[string][]netip.Addr)
+	// Sessions is told the BGP sessions of this node, from the same goroutine: first
+	// all of them, once every kind has been listed, then all of them whenever one
+	// differs, and before the placement that follows from the same change. It must not
+	// wait for anything. May be nil.
+	Sessions func([]peering.Session)
 	// Announced tells what this node answers for now. May be nil: then nobody is
 	// told by ServiceL2Status objects.
 	Announced func() Announced
+	// Advertised tells what this node advertises by BGP now. May be nil: then nobody is
+	// told by ServiceBGPStatus objects.
+	Advertised func() Advertised
 	// Key is told the key of the gossip: 16, 24 or 32 bytes. May be nil.
 	Key func([]byte)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller/api/v1beta1"
 	"holdfast.dev/holdfast/controller/lease"
 )
 
@@ -19,14 +20,16 @@ const LeaseName = "holdfast"
 // A Controller is one copy's side towards the Kubernetes API.
 type Controller struct {
 	Config
-	clients  *clients
-	belief   *belief
-	sources  []source
-	events   *recorder
-	l2status *l2status
-	stats    *counters
-	election lease.Config
-	tenures  chan *tenure // from the election to the loop
+	clients   *clients
+	belief    *belief
+	sources   []source
+	events    *recorder
+	l2status  *statuses[*v1beta1.ServiceL2Status]
+	bgpstatus *statuses[*v1beta1.ServiceBGPStatus]
+	strangers *strangers
+	stats     *counters
+	election  lease.Config
+	tenures   chan *tenure // from the election to the loop
 
 	key []byte // the last one given on; used by the loop only
 }
@@ -41,13 +44,16 @@ func New(config Config) (*Controller, error) {
 	if c.clients, err = newClients(config.REST); err != nil {
 		return nil, err
 	}
-	c.belief = newBelief(options{class: config.LBClass, ignoreExclude: config.IgnoreExcludeLabel})
+	c.belief = newBelief(options{class: config.LBClass, ignoreExclude: config.IgnoreExcludeLabel, namespace: config.Namespace})
 	c.sources = sources(c.clients, c.belief, config.Namespace)
 	for i := range c.sources {
-		c.sources[i].lists = heed(c.sources[i].lists, c.sources[i].kind, config.Log)
+		s := &c.sources[i]
+		s.lists = heed(s.lists, &outage{kind: s.kind, log: config.Log, absent: c.absent(s.kind)})
 	}
 	c.events = newRecorder(c.clients.core, config.Node, config.Log, c.stats)
 	c.l2status = newL2Status(config, c.clients.metallb, c.stats)
+	c.bgpstatus = newBGPStatus(config, c.clients.metallb, c.stats)
+	c.strangers = newStrangers(config, c.clients.core, c.belief)
 	c.election = lease.Config{
 		API:       &leaseAPI{c.clients.coordination, config.Namespace, LeaseName, c.stats, config.Log},
 		Namespace: config.Namespace, Name: LeaseName,
@@ -74,6 +80,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	tasks.Go(func() { c.events.run(watching) })
 	tasks.Go(func() { c.l2status.run(ctx) })
+	tasks.Go(func() { c.bgpstatus.run(ctx) })
+	tasks.Go(func() { c.strangers.run(watching) })
 	tasks.Go(func() { c.loop(watching) })
 	select {
 	case <-ctx.Done():
@@ -101,16 +109,19 @@ func (c *Controller) Stats() Stats {
 	return s
 }
 
-// Assigned says, by an Event on each of the Services, that this node now answers
-// for their address.
-func (c *Controller) Assigned(addr netip.Addr, services []allocator.ServiceName) {
+// Assigned says, by an Event on each of the Services, that this node now announces
+// their address by a protocol, layer2 or bgp.
+func (c *Controller) Assigned(addr netip.Addr, services []allocator.ServiceName, protocol string) {
 	c.tell(services, saying{
-		reason: eventNode, text: fmt.Sprintf("announcing from node %q with protocol \"layer2\": %s", c.Node, addr),
+		reason: eventNode, text: fmt.Sprintf("announcing from node %q with protocol %q: %s", c.Node, protocol, addr),
 	})
 }
 
 // Announcing says that what [Config.Announced] returns has changed.
 func (c *Controller) Announcing() { c.l2status.wake() }
+
+// Advertising says that what [Config.Advertised] returns has changed.
+func (c *Controller) Advertising() { c.bgpstatus.wake() }
 
 // Stranded says likewise that this node is to answer for an address and has none
 // of the interfaces; without any named, none that is up.
@@ -144,6 +155,18 @@ func (c *Controller) tell(services []allocator.ServiceName, what saying) {
 		if s, ok := c.belief.services.items[n]; ok {
 			c.events.say(event{of: n, uid: s.fact.uid, what: what})
 		}
+	}
+}
+
+// absent returns what to do when a kind is not there; nil where it must be.
+func (c *Controller) absent(kind string) func() {
+	if !optional(kind) {
+		return nil
+	}
+	return func() {
+		c.belief.mu.Lock()
+		c.belief.listedFirst(kind)
+		c.belief.mu.Unlock()
 	}
 }
 

@@ -1,6 +1,13 @@
 package controller
 
-import "holdfast.dev/holdfast/allocator"
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
+)
 
 // This file notes, for the loop, what became of an object that is believed anew.
 
@@ -18,8 +25,11 @@ func (b *belief) serviceDiffers(n name, _, now **service) {
 	b.changes.add(n, allocator.PutService{Service: *(*now).fact})
 }
 
-func (b *belief) poolDiffers(n name, _, now **pool) {
+func (b *belief) poolDiffers(n name, was, now **pool) {
 	b.changes.configs = true
+	if was == nil || now == nil || !maps.Equal((*was).fact.Labels, (*now).fact.Labels) || !slices.Equal((*was).fact.Addresses, (*now).fact.Addresses) {
+		b.changes.peering = true
+	}
 	if now == nil {
 		b.changes.add(changed{"pool", n}, allocator.DropPool{Name: n.Name})
 		return
@@ -36,8 +46,11 @@ func (b *belief) advertisementDiffers(n name, _, now **advertisement) {
 	b.changes.add(changed{"advertisement", n}, allocator.PutAdvertisement{Advertisement: (*now).fact})
 }
 
-func (b *belief) nodeDiffers(n name, _, now *allocator.Node) {
+func (b *belief) nodeDiffers(n name, was, now *allocator.Node) {
 	b.changes.configs, b.changes.nodes = true, true
+	if was == nil || now == nil || !maps.Equal(was.Labels, now.Labels) || !slices.Equal(was.Addresses, now.Addresses) {
+		b.changes.peering = true
+	}
 	if now == nil {
 		b.changes.add(changed{"node", n}, allocator.DropNode{Name: n.Name})
 		return
@@ -52,6 +65,12 @@ func (b *belief) namespaceDiffers(n name, _, now *allocator.Namespace) {
 		return
 	}
 	b.changes.add(changed{"namespace", n}, allocator.PutNamespace{Namespace: *now})
+}
+
+func (b *belief) passwordDiffers(_ name, was, now *peering.Secret) {
+	if !reflect.DeepEqual(was, now) {
+		b.changes.peering, b.changes.configs = true, true
+	}
 }
 
 // A slice is known by namespace and name, and the allocator keeps it with its

@@ -2,9 +2,10 @@
 // API writes. It is the only package that knows Kubernetes.
 //
 // On every copy it watches, believes, makes snapshots, and tells who may announce
-// what ([Config.Placed]). One copy, elected, plans besides, and publishes what
-// differs from what the API shows: addresses, conditions, Events, the status of
-// pools and advertisements, and the key of the gossip.
+// what ([Config.Placed]) and which BGP sessions this node has ([Config.Sessions]).
+// One copy, elected, plans besides, and publishes what differs from what the API
+// shows: addresses, conditions, Events, the status of pools, advertisements and the
+// objects about BGP, and the key of the gossip.
 //
 // Invariants (tests cite the numbers):
 //
@@ -16,8 +17,9 @@
 //     is a difference, not a beginning.
 //  3. Only the holder of the Lease writes what it decided, and only inside its
 //     fence: each write carries the fence as its deadline, for the client and for
-//     the API, and the version of the object for which it was decided. (An Event
-//     about this node's own announcements is every copy's to write.)
+//     the API, and the version of the object for which it was decided. (What is
+//     about this node's own announcements is every copy's to write: Events,
+//     ServiceL2Status, ServiceBGPStatus.)
 //  4. Before its first plan a leader reads everything that plans follow from, by a
 //     quorum of the API's storage.
 //  5. One write holds all that one decision is: the addresses, the record, the
@@ -26,9 +28,10 @@
 //  6. What a write may yet do whose answer was lost is not given to another: an
 //     address in doubt is held back until the doubt is over.
 //  7. A bad object is refused by itself, with the reason in its status; a write
-//     that is not accepted is retried by itself. Neither stops any other.
+//     that is not accepted is retried by itself. Neither stops any other, nor does
+//     an install that lacks the kinds of BGP.
 //  8. A decision that allocator.Check does not let pass is not written.
 //
-// It leaves to package allocator every decision, and to package speaker what this
-// node does about it.
+// It leaves to packages allocator and peering every decision, and to package speaker
+// what this node does about it.
 package controller

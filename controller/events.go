@@ -41,7 +41,7 @@ type saying struct {
 
 // sayings are the Events that a write is worth, once it has succeeded: what it
 // did about addresses, and the warnings that were not published before.
-func sayings(before *service, d *allocator.Decision, unserved []allocator.Reason) (out []saying) {
+func sayings(before *service, d *allocator.Decision, remarks []allocator.Reason) (out []saying) {
 	var got []netip.Addr
 	for _, a := range d.Holds {
 		if !slices.Contains(before.fact.Holds, a) {
@@ -67,7 +67,7 @@ func sayings(before *service, d *allocator.Decision, unserved []allocator.Reason
 		}
 	}
 	said = messageOf(before.conditions, conditionAnnounced)
-	for _, r := range unserved {
+	for _, r := range remarks {
 		// That no pod is ready yet is no news: everybody starts so.
 		if text := r.String(); r.Code.Warning() && r.Code != allocator.NoEndpoints && !strings.Contains(said, text) {
 			out = append(out, saying{true, eventUnserved, text})

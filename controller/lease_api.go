@@ -36,7 +36,7 @@ func (a *leaseAPI) Update(ctx context.Context, l *coordv1.Lease) (*coordv1.Lease
 
 func (a *leaseAPI) Watch(ctx context.Context, seen func(*coordv1.Lease)) {
 	only := fields.OneTermEqualSelector("metadata.name", a.name)
-	leases := heed(cache.NewListWatchFromClient(a.client, "leases", a.namespace, only), "leases", a.log)
+	leases := heed(cache.NewListWatchFromClient(a.client, "leases", a.namespace, only), &outage{kind: "leases", log: a.log})
 	follow(ctx, leases, &coordv1.Lease{}, "lease", leaseStore(seen))
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
 )
 
 // loop turns what is believed into snapshots, and has them placed and, while this
@@ -30,6 +31,7 @@ func (c *Controller) loop(ctx context.Context) {
 			return
 		case <-ended:
 			l.tenure = nil
+			c.strangers.look(nil)
 			continue
 		case t := <-c.tenures:
 			l.tenure = t
@@ -47,6 +49,9 @@ func (c *Controller) loop(ctx context.Context) {
 type round struct {
 	c        *Controller
 	snapshot *allocator.Snapshot
+	peering  *peering.Plan     // what the snapshot's BGPAdvertisements come from
+	sessions []peering.Session // the last ones told
+	unusable []string          // Secrets that peers name and that hold no password
 	views    map[name]*service // the Services as the snapshot has them, with what is published beside
 	tenure   *tenure           // while this copy leads
 	ours     int               // how many of the views are ours
@@ -59,6 +64,7 @@ func (l *round) step() (wake time.Time) {
 	changes, facts := l.c.belief.take(fresh || l.snapshot == nil)
 	l.see(changes.services)
 	first := l.snapshot == nil
+	l.peer(&changes)
 	placement := l.place(changes, facts)
 	if first || changes.nodes || len(placement.Seats)+len(placement.Gone) > 0 {
 		l.c.Placed(placement, l.snapshot.Peers())
@@ -69,17 +75,20 @@ func (l *round) step() (wake time.Time) {
 	if l.tenure == nil || !l.tenure.term.Held() {
 		return time.Time{}
 	}
+	if fresh {
+		l.c.strangers.look(l.unusable)
+	}
 	if fresh && !first {
 		// Plans of an earlier term are forgotten with the snapshot that knew them.
 		// The facts are the same, so the seats are, too.
-		l.snapshot = allocator.NewSnapshot(l.c.with(facts))
+		l.snapshot = allocator.NewSnapshot(l.with(facts))
 		allocator.Place(l.snapshot)
 	}
 	return l.tenure.step(l, changes, placement)
 }
 
-func (c *Controller) with(facts *allocator.Facts) allocator.Facts {
-	facts.Settings = c.Settings
+func (l *round) with(facts *allocator.Facts) allocator.Facts {
+	facts.Settings, facts.BGP = l.c.Settings, l.peering.Advertisements
 	return *facts
 }
 
@@ -103,7 +112,7 @@ func (l *round) see(services map[name]*service) {
 func (l *round) place(changes changes, facts *allocator.Facts) allocator.Placement {
 	began := time.Now()
 	if l.snapshot == nil {
-		l.snapshot = allocator.NewSnapshot(l.c.with(facts))
+		l.snapshot = allocator.NewSnapshot(l.with(facts))
 	} else if len(changes.facts) > 0 {
 		l.snapshot = l.snapshot.With(changes.facts...)
 	}

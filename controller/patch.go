@@ -54,7 +54,7 @@ func (p *patch) set(field string, value any) {
 // servicePatch is the difference between what is published on a Service and the
 // decision; conditionsOnly tells that the addresses and their record are as they
 // should be.
-func servicePatch(s *service, d *allocator.Decision, unserved []allocator.Reason, now time.Time) (p patch, conditionsOnly bool) {
+func servicePatch(s *service, d *allocator.Decision, remarks []allocator.Reason, now time.Time) (p patch, conditionsOnly bool) {
 	p.Metadata.Version = s.version
 	if len(s.fact.Holds) != s.ingress || !slices.Equal(s.fact.Holds, d.Holds) {
 		p.set("loadBalancer", map[string]any{"ingress": ingressOf(d.Holds)})
@@ -68,7 +68,7 @@ func servicePatch(s *service, d *allocator.Decision, unserved []allocator.Reason
 	}
 	conditionsOnly = p.empty()
 	conditions, held := withCondition(s.conditions, heldCondition(d), now)
-	conditions, announced := withCondition(conditions, announcedCondition(len(s.fact.Holds), unserved), now)
+	conditions, announced := withCondition(conditions, announcedCondition(len(s.fact.Holds), remarks), now)
 	if held || announced {
 		p.set("conditions", conditions)
 	}
@@ -108,13 +108,18 @@ func recordText(r allocator.Record) (string, bool) {
 	return string(text), err == nil
 }
 
-// poolPatch is the difference between a pool's published status and what is so.
-func poolPatch(o *pool, use allocator.Use, err, warning error, now time.Time) (p patch) {
+// configPatch is the difference between the published status of an object and what
+// is so.
+func configPatch(o *object, published []metav1.Condition, accepted metav1.Condition, now time.Time) (p patch) {
 	p.Metadata.Version = o.version
-	conditions, differs := withCondition(o.status.Conditions, acceptedCondition(&o.object, err, warning), now)
-	if differs {
+	if conditions, differs := withCondition(published, accepted, now); differs {
 		p.set("conditions", conditions)
 	}
+	return p
+}
+
+// count adds how full a pool is.
+func (p *patch) count(o *pool, use allocator.Use) {
 	for _, c := range []struct {
 		field    string
 		was, now int64
@@ -127,17 +132,6 @@ func poolPatch(o *pool, use allocator.Use, err, warning error, now time.Time) (p
 			p.set(c.field, c.now)
 		}
 	}
-	return p
-}
-
-// advertisementPatch is the difference between an advertisement's published
-// status and what is so.
-func advertisementPatch(o *advertisement, warning error, now time.Time) (p patch) {
-	p.Metadata.Version = o.version
-	if conditions, differs := withCondition(o.conditions, acceptedCondition(&o.object, nil, warning), now); differs {
-		p.set("conditions", conditions)
-	}
-	return p
 }
 
 // acceptedCondition says whether an object is in use as it stands: refused as a

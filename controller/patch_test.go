@@ -164,7 +164,12 @@ func TestPoolStatusIsWrittenOnce(t *testing.T) {
 	in := from[v1beta1.IPAddressPool](t, "metadata: {name: p, generation: 2, resourceVersion: '5'}\nspec: {addresses: [192.0.2.0/24]}")
 	o, _ := poolOf(in)
 	use := allocator.Use{Available4: 256}
-	p := poolPatch(o, use, nil, nil, noon)
+	poolPatch := func(use allocator.Use, now time.Time) patch {
+		p := configPatch(&o.object, o.status.Conditions, acceptedCondition(&o.object, nil, nil), now)
+		p.count(o, use)
+		return p
+	}
+	p := poolPatch(use, noon)
 	const want = `{"metadata":{"resourceVersion":"5"},"status":{"assignedIPv4":0,"assignedIPv6":0,"availableIPv4":256,"availableIPv6":0,` +
 		`"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-01-02T12:00:00Z","reason":"Accepted","message":"in use as it stands"}]}}`
 	if got := text(t, p); got != want {
@@ -175,11 +180,11 @@ func TestPoolStatusIsWrittenOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	o, _ = poolOf(in)
-	if p := poolPatch(o, use, nil, nil, noon.Add(time.Hour)); !p.empty() || !o.fact.Accepted {
+	if p := poolPatch(use, noon.Add(time.Hour)); !p.empty() || !o.fact.Accepted {
 		t.Errorf("nothing differs: %s", text(t, p))
 	}
 	use.Assigned4, use.Available4 = 1, 255
-	if got := text(t, poolPatch(o, use, nil, nil, noon)); got != `{"metadata":{"resourceVersion":"5"},"status":{"assignedIPv4":1,"availableIPv4":255}}` {
+	if got := text(t, poolPatch(use, noon)); got != `{"metadata":{"resourceVersion":"5"},"status":{"assignedIPv4":1,"availableIPv4":255}}` {
 		t.Errorf("an address was given: %s", got)
 	}
 }

@@ -150,8 +150,8 @@ func (t *tenure) publish(l *round, n name, doubts map[netip.Addr][]name, now tim
 
 func (t *tenure) publishDecision(l *round, view *service, d *allocator.Decision, doubts map[netip.Addr][]name, now time.Time) {
 	to := target{"services", view.name}
-	unserved := l.snapshot.Unserved(view.name)
-	p, conditionsOnly := servicePatch(view, d, unserved, now)
+	remarks := l.snapshot.Remarks(view.name)
+	p, conditionsOnly := servicePatch(view, d, remarks, now)
 	if p.empty() {
 		t.publisher.drop(to)
 		return
@@ -175,11 +175,11 @@ func (t *tenure) publishDecision(l *round, view *service, d *allocator.Decision,
 	if held := conditionOf(view.conditions, conditionHeld); conditionsOnly && held != nil && held.Message == heldCondition(d).Message {
 		lazy = conditionPause
 	}
-	t.write(p, to, view, d, unserved, lazy)
+	t.write(p, to, view, d, remarks, lazy)
 }
 
 // write hands one patch of a Service to the publisher.
-func (t *tenure) write(p patch, to target, view *service, d *allocator.Decision, unserved []allocator.Reason, lazy time.Duration) {
+func (t *tenure) write(p patch, to target, view *service, d *allocator.Decision, remarks []allocator.Reason, lazy time.Duration) {
 	if p.empty() {
 		t.publisher.drop(to)
 		return
@@ -193,17 +193,17 @@ func (t *tenure) write(p patch, to target, view *service, d *allocator.Decision,
 		w.takes = takes(d.Holds, view.fact.Holds)
 	}
 	w.sent = func(answer runtime.Object) {
-		t.c.sources[0].store.answered(answer)
+		t.c.store("services").answered(answer)
 		if d != nil {
-			t.tell(view, d, unserved)
+			t.tell(view, d, remarks)
 		}
 	}
 	t.publisher.put(w)
 }
 
 // tell says what a write did: by Events, a line of the log, and counters.
-func (t *tenure) tell(before *service, d *allocator.Decision, unserved []allocator.Reason) {
-	for _, what := range sayings(before, d, unserved) {
+func (t *tenure) tell(before *service, d *allocator.Decision, remarks []allocator.Reason) {
+	for _, what := range sayings(before, d, remarks) {
 		t.c.events.say(event{of: before.name, uid: before.uid, what: what, fence: t.term})
 		if what.warning {
 			t.c.Log.Warn("a Service needs attention", "service", before.name.String(), "reason", what.reason, "message", what.text)

@@ -134,6 +134,12 @@ func requests(in map[string]string) map[string]string {
 			}
 		}
 	}
+	if v, ok := in[allocator.AnnotationAnnounceAs]; ok {
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[allocator.AnnotationAnnounceAs] = v
+	}
 	return out
 }
 

@@ -8,7 +8,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
 	"holdfast.dev/holdfast/controller/api/v1beta1"
+	"holdfast.dev/holdfast/controller/api/v1beta2"
 )
 
 // trim removes from an object what nobody here reads, before it is kept
@@ -30,7 +32,14 @@ func trim(in any) (any, error) {
 		o.Annotations, o.Spec, o.Status = nil, corev1.NamespaceSpec{}, corev1.NamespaceStatus{}
 	case *corev1.Secret:
 		trimMeta(&o.ObjectMeta)
-		o.Annotations = nil
+		o.Annotations, o.Labels = nil, nil
+		data := map[string][]byte{}
+		for _, entry := range []string{keyEntry, corev1.BasicAuthPasswordKey} {
+			if v, ok := o.Data[entry]; ok {
+				data[entry] = v
+			}
+		}
+		o.Data = data
 	case *discoveryv1.EndpointSlice:
 		trimMeta(&o.ObjectMeta)
 		o.Annotations, o.Ports = nil, nil
@@ -43,6 +52,18 @@ func trim(in any) (any, error) {
 		trimMeta(&o.ObjectMeta)
 		o.Annotations = nil
 	case *v1beta1.L2Advertisement:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations = nil
+	case *v1beta2.BGPPeer:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations = keep(o.Annotations, peering.AnnotationTTLSecurity)
+	case *v1beta1.BGPAdvertisement:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations = keep(o.Annotations, peering.AnnotationWeighted)
+	case *v1beta1.BFDProfile:
+		trimMeta(&o.ObjectMeta)
+		o.Annotations = nil
+	case *v1beta1.Community:
 		trimMeta(&o.ObjectMeta)
 		o.Annotations = nil
 	default:
@@ -60,7 +81,7 @@ var readAnnotations = []string{
 	allocator.PrefixMetalLB + allocator.AnnotationAddresses, allocator.PrefixMetalLBOld + allocator.AnnotationAddresses,
 	allocator.PrefixMetalLB + allocator.AnnotationPool, allocator.PrefixMetalLBOld + allocator.AnnotationPool,
 	allocator.PrefixMetalLB + allocator.AnnotationShare, allocator.PrefixMetalLBOld + allocator.AnnotationShare,
-	fromPoolAnnotation, fromPoolAnnotationOld, allocator.RecordAnnotation,
+	fromPoolAnnotation, fromPoolAnnotationOld, allocator.RecordAnnotation, allocator.AnnotationAnnounceAs,
 }
 
 // keep returns the named entries of a map.

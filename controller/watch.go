@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,7 +17,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
 	"holdfast.dev/holdfast/controller/api/v1beta1"
+	"holdfast.dev/holdfast/controller/api/v1beta2"
 )
 
 // A source brings the objects of one kind to their shelf: by watching, and, for a
@@ -59,7 +62,28 @@ func sources(c *clients, b *belief, namespace string) []source {
 		{"endpointslices", false, everywhere(c.discovery, "endpointslices"), &discoveryv1.EndpointSlice{}, keepOf(b, b.endpoints, endpointsFact)},
 		{"secrets", false, cache.NewListWatchFromClient(c.core, "secrets", namespace, fields.OneTermEqualSelector("metadata.name", keySecret)), &corev1.Secret{},
 			keepOf(b, b.keys, func(in *corev1.Secret) ([]byte, bool) { return in.Data[keyEntry], true })},
+		{"bgppeers", false, at(c.metallb2, "bgppeers"), &v1beta2.BGPPeer{}, keepOf(b, b.peers, peerOf)},
+		{"bgpadvertisements", false, at(c.metallb, "bgpadvertisements"), &v1beta1.BGPAdvertisement{}, keepOf(b, b.routes, routeAdvertisementOf)},
+		{"bfdprofiles", false, at(c.metallb, "bfdprofiles"), &v1beta1.BFDProfile{}, keepOf(b, b.profiles, profileOf)},
+		{"communities", false, at(c.metallb, "communities"), &v1beta1.Community{}, keepOf(b, b.communities, communityOf)},
+		{"passwords", false, cache.NewListWatchFromClient(c.core, "secrets", namespace, fields.OneTermEqualSelector("type", peering.SecretType)), &corev1.Secret{},
+			keepOf(b, b.passwords, func(in *corev1.Secret) (peering.Secret, bool) { return secretFact(in), true })},
 	}
+}
+
+// store returns the shelf of a kind.
+func (c *Controller) store(kind string) store {
+	return c.sources[slices.IndexFunc(c.sources, func(s source) bool { return s.kind == kind })].store
+}
+
+// optional tells whether a cluster may do without a kind: one where an older version
+// was installed has neither the kinds of BGP nor the right to read them.
+func optional(kind string) bool {
+	switch kind {
+	case "bgppeers", "bgpadvertisements", "bfdprofiles", "communities", "passwords":
+		return true
+	}
+	return false
 }
 
 func poolOf(in *v1beta1.IPAddressPool) (*pool, bool) {

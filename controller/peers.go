@@ -1,0 +1,58 @@
+package controller
+
+import (
+	"reflect"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
+)
+
+// peer resolves what is written about BGP, when something of it is another than
+// before: it tells the sessions of this node, and adds what became of the
+// advertisements to the changes.
+func (l *round) peer(changes *changes) {
+	if l.peering != nil && !changes.peering {
+		return
+	}
+	first, was := l.peering == nil, map[string]allocator.BGPAdvertisement{}
+	if !first {
+		for _, a := range l.peering.Advertisements {
+			was[a.Name] = a
+		}
+	}
+	facts := l.c.belief.written()
+	l.peering = peering.Resolve(facts)
+	l.unusable = unusable(facts)
+	if l.tenure != nil {
+		l.c.strangers.look(l.unusable)
+	}
+	for _, a := range l.peering.Advertisements {
+		if old, ok := was[a.Name]; !ok || !reflect.DeepEqual(old, a) {
+			changes.facts = append(changes.facts, allocator.PutBGPAdvertisement{BGPAdvertisement: a})
+		}
+		delete(was, a.Name)
+	}
+	for n := range was {
+		changes.facts = append(changes.facts, allocator.DropBGPAdvertisement{Name: n})
+	}
+	if sessions := l.peering.Sessions(l.c.Node); first || !reflect.DeepEqual(sessions, l.sessions) {
+		l.sessions = sessions
+		if l.c.Config.Sessions != nil {
+			l.c.Config.Sessions(sessions)
+		}
+	}
+}
+
+// unusable names the Secrets that peers name and that hold no password.
+func unusable(f peering.Facts) (names []string) {
+	usable := map[string]bool{}
+	for _, s := range f.Secrets {
+		usable[s.Name] = s.Type == peering.SecretType
+	}
+	for _, p := range f.Peers {
+		if n := p.PasswordSecret; n != "" && !usable[n] {
+			names = append(names, n)
+		}
+	}
+	return names
+}

@@ -1,0 +1,136 @@
+package controller
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
+	"holdfast.dev/holdfast/controller/api/v1beta1"
+	"holdfast.dev/holdfast/controller/api/v1beta2"
+)
+
+// bgpBench is a loop's part in BGP over a belief that a test makes.
+type bgpBench struct {
+	*round
+	told    [][]peering.Session
+	version int
+}
+
+func newBGPBench() *bgpBench {
+	b := &bgpBench{}
+	c := &Controller{Config: Config{
+		Node: "node1", Namespace: "ours", Log: quiet, Sessions: func(s []peering.Session) { b.told = append(b.told, s) },
+	}}
+	c.belief = newBelief(options{namespace: "ours"})
+	c.strangers = newStrangers(c.Config, nil, c.belief)
+	b.round = &round{c: c}
+	return b
+}
+
+// seen has an object come from the watch.
+func seen[O metav1.Object, F any](b *bgpBench, shelf *shelf[F], reduce func(O) (F, bool), o O) {
+	b.version++
+	o.SetNamespace("ours")
+	o.SetResourceVersion(fmt.Sprint(b.version))
+	keepOf(b.c.belief, shelf, reduce).Update(o)
+}
+
+// step takes what changed, and returns what became of advertisements.
+func (b *bgpBench) step() []allocator.Change {
+	changes, _ := b.c.belief.take(false)
+	before := len(changes.facts)
+	b.peer(&changes)
+	return changes.facts[before:]
+}
+
+func TestSessionsAndRoutesFollowWhatIsWritten(t *testing.T) {
+	b := newBGPBench()
+	belief := b.c.belief
+	node := func(more string) {
+		seen(b, belief.nodes, func(in *corev1.Node) (allocator.Node, bool) { return nodeFact(in, false), true },
+			from[corev1.Node](t, "metadata: {name: node1}\nstatus: {addresses: [{type: InternalIP, address: 10.0.0.11}]"+more+"}"))
+	}
+	ad := func(spec string) {
+		seen(b, belief.routes, routeAdvertisementOf, from[v1beta1.BGPAdvertisement](t, "metadata: {name: a}\nspec: {"+spec+"}"))
+	}
+	peer := func(status string) {
+		seen(b, belief.peers, peerOf, from[v1beta2.BGPPeer](t, "metadata: {name: r, generation: 1}\nspec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1}\nstatus: {"+status+"}"))
+	}
+	if changes := b.step(); len(changes) != 0 || len(b.told) != 1 || b.told[0] != nil {
+		t.Fatalf("at first: %v %+v", changes, b.told)
+	}
+
+	node("")
+	peer("")
+	ad("localPref: 200")
+	changes := b.step()
+	want := []allocator.Change{allocator.PutBGPAdvertisement{BGPAdvertisement: allocator.BGPAdvertisement{
+		Name: "a", Length4: 32, Length6: 128, Attributes: allocator.Attributes{LocalPref: 200},
+	}}}
+	if !reflect.DeepEqual(changes, want) || len(b.told) != 2 || len(b.told[1]) != 1 || b.told[1][0].RouterID != netip.MustParseAddr("10.0.0.11") {
+		t.Fatalf("changes %+v, told %+v", changes, b.told)
+	}
+
+	// What is not about BGP resolves nothing; what is published resolves and changes nothing.
+	plan := b.peering
+	node(", conditions: [{type: Ready, status: 'True'}]")
+	seen(b, belief.endpoints, endpointsFact, from[discoveryv1.EndpointSlice](t, "metadata: {name: s, labels: {kubernetes.io/service-name: s}}"))
+	if changes = b.step(); len(changes) != 0 || b.peering != plan {
+		t.Errorf("resolved anew for nothing: %+v", changes)
+	}
+	peer("conditions: [{type: Accepted, status: 'True', reason: Accepted, message: '', observedGeneration: 1, lastTransitionTime: null}]")
+	if _, resolved := belief.configs(); resolved {
+		t.Error("a verdict on what was before would be written on what came since")
+	}
+	if changes = b.step(); len(changes) != 0 || len(b.told) != 2 {
+		t.Errorf("after the status was written: %+v, told %+v", changes, b.told)
+	}
+	if _, resolved := belief.configs(); !resolved {
+		t.Error("nothing came since, and no status is written")
+	}
+
+	ad("communities: [unknown]")
+	if changes = b.step(); !reflect.DeepEqual(changes, []allocator.Change{allocator.DropBGPAdvertisement{Name: "a"}}) || len(b.told) != 2 {
+		t.Errorf("after a bad edit: %+v", changes)
+	}
+}
+
+// What is wrong with a Secret is not said before it has been looked at: the next
+// leader would say it again, and again otherwise.
+func TestSecretIsJudgedWhenLookedAt(t *testing.T) {
+	b := newBGPBench()
+	seen(b, b.c.belief.peers, peerOf, from[v1beta2.BGPPeer](t, "metadata: {name: r}\nspec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1, passwordSecret: {name: s}}"))
+	b.step()
+	judged := func() string {
+		all, _ := b.c.belief.configs()
+		if len(all) == 0 {
+			return ""
+		}
+		refused, _ := all[0].judged(b.round)
+		return fmt.Sprint(refused)
+	}
+	if got := judged(); got != "" || !reflect.DeepEqual(b.unusable, []string{"s"}) {
+		t.Errorf("before: %s; to be looked at: %v", got, b.unusable)
+	}
+	for _, c := range []struct{ kind, want string }{{"", "there is no such Secret"}, {"Opaque", "of type Opaque"}} {
+		b.c.belief.meet(map[string]string{"s": c.kind})
+		b.step()
+		if got := judged(); !strings.Contains(got, c.want) {
+			t.Errorf("%q: %s", c.kind, got)
+		}
+	}
+	seen(b, b.c.belief.passwords, func(in *corev1.Secret) (peering.Secret, bool) { return secretFact(in), true },
+		from[corev1.Secret](t, "metadata: {name: s}\ntype: kubernetes.io/basic-auth\ndata: {password: aHVzaA==}"))
+	b.step()
+	if got := judged(); got != "<nil>" || len(b.unusable) != 0 || b.sessions[0].Password != "hush" {
+		t.Errorf("after it was made: %s %v %+v", got, b.unusable, b.sessions)
+	}
+}

@@ -1,0 +1,282 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
+
+	"holdfast.dev/holdfast/controller/api/v1beta1"
+)
+
+const (
+	statusDelay  = 200 * time.Millisecond // changes seldom come alone
+	statusRetry  = 3 * time.Second
+	statusResync = 10 * time.Minute // what others changed is put right
+)
+
+// A statusObject is an object by which a node says something about a Service.
+type statusObject interface {
+	runtime.Object
+	metav1.Object
+}
+
+// A statusKind is what there is to know of a kind of them.
+type statusKind[P statusObject] struct {
+	title, resource, prefix string
+	empty                   func() P
+	// about makes an object: what the node says of the Service is a list.
+	about func(m metav1.ObjectMeta, node string, of name, list []string) P
+	// said returns what about was given; body the status, with empty lists, too.
+	said func(P) (node string, list []string)
+	body func(P) any
+	// list lists.
+	list func(rest.Result) ([]P, error)
+}
+
+// statuses keeps the objects of one kind of this node as they should be, and removes
+// those of a node that is out of sight for Services that this one has taken over.
+type statuses[P statusObject] struct {
+	statusKind[P]
+	client    rest.Interface
+	node      string
+	namespace string
+	owner     *metav1.OwnerReference // the pod; nil: not known
+	// now tells what the node says of which Service, and which nodes are in sight;
+	// nil: nothing is said.
+	now    func() (services map[name][]string, sight map[string]bool)
+	log    *slog.Logger
+	stats  *counters
+	change chan struct{}
+
+	known  map[name]P      // own objects, by Service; nil: to be listed
+	sight  map[string]bool // nodes that were in sight at the last round
+	absent map[string]bool // nodes that went out of sight since
+}
+
+func newStatuses[P statusObject](c Config, kind statusKind[P], client rest.Interface, stats *counters) *statuses[P] {
+	s := &statuses[P]{
+		statusKind: kind, client: client, node: c.Node, namespace: c.Namespace, log: c.Log, stats: stats,
+		change: make(chan struct{}, 1), absent: map[string]bool{},
+	}
+	if c.PodName != "" && c.PodUID != "" {
+		s.owner = &metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: c.PodName, UID: types.UID(c.PodUID)}
+	}
+	return s
+}
+
+func (s *statuses[P]) wake() {
+	select {
+	case s.change <- struct{}{}:
+	default:
+	}
+}
+
+// run writes what has changed, until the context is done.
+func (s *statuses[P]) run(ctx context.Context) {
+	if s.now == nil {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.change:
+			timer.Reset(statusDelay)
+			continue
+		case <-timer.C:
+		}
+		err := s.round(ctx)
+		if err == nil {
+			failing = false
+			timer.Reset(statusResync)
+			continue
+		}
+		if !failing && ctx.Err() == nil {
+			s.log.Warn("writing what this node does for which Service", "err", err)
+		}
+		failing, s.known = true, nil
+		timer.Reset(statusRetry)
+	}
+}
+
+// round makes the objects what they should be.
+func (s *statuses[P]) round(ctx context.Context) error {
+	services, sight := s.now()
+	for n := range s.sight {
+		if !sight[n] {
+			s.absent[n] = true
+		}
+	}
+	maps.DeleteFunc(s.absent, func(n string, _ bool) bool { return sight[n] })
+	s.sight = sight
+	if s.known == nil {
+		own, err := s.of(ctx, s.node)
+		if err != nil {
+			return err
+		}
+		s.known = map[name]P{}
+		for _, o := range own {
+			s.known[serviceAbout(o)] = o
+		}
+	}
+	for _, n := range slices.SortedFunc(maps.Keys(services), name.Compare) {
+		if err := s.put(ctx, n, services[n]); err != nil {
+			return err
+		}
+	}
+	for n, o := range s.known {
+		if _, still := services[n]; still {
+			continue
+		}
+		if err := s.remove(ctx, o.GetName()); err != nil {
+			return err
+		}
+		delete(s.known, n)
+	}
+	return s.bury(ctx, services)
+}
+
+// put makes sure that there is an object for a Service and that it is right.
+func (s *statuses[P]) put(ctx context.Context, of name, list []string) (err error) {
+	want := s.object(of, list)
+	have, exists := s.known[of]
+	if !exists {
+		have = s.empty()
+		if err := s.write(ctx, s.client.Post().Namespace(s.namespace).Resource(s.resource).Body(want), have); err != nil {
+			return fmt.Errorf("creating the %s of %s: %w", s.title, of, err)
+		}
+	}
+	if !slices.EqualFunc(have.GetOwnerReferences(), want.GetOwnerReferences(), func(a, b metav1.OwnerReference) bool { return a.UID == b.UID }) {
+		change := map[string]any{"metadata": map[string]any{"ownerReferences": want.GetOwnerReferences()}}
+		if have, err = s.patch(ctx, have.GetName(), "", change); err != nil {
+			return err
+		}
+	}
+	if node, said := s.said(have); node != s.node || !slices.Equal(said, list) {
+		if have, err = s.patch(ctx, have.GetName(), "status", map[string]any{"status": s.body(want)}); err != nil {
+			return err
+		}
+	}
+	s.known[of] = have
+	return nil
+}
+
+// object is what a Service's object should be. Its name follows from what it is
+// about, so that there is never a second one.
+func (s *statuses[P]) object(of name, list []string) P {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s\n%s\n%s", s.node, of.Namespace, of.Name) // never fails
+	m := metav1.ObjectMeta{
+		Name: fmt.Sprintf("%s%x", s.prefix, h.Sum64()), Namespace: s.namespace,
+		Labels: map[string]string{
+			v1beta1.LabelNode: labelOf(s.node), v1beta1.LabelServiceName: of.Name, v1beta1.LabelServiceNamespace: of.Namespace,
+		},
+	}
+	if s.owner != nil {
+		m.OwnerReferences = []metav1.OwnerReference{*s.owner}
+	}
+	return s.about(m, s.node, of, list)
+}
+
+// serviceAbout is the Service that an object is about.
+func serviceAbout(o metav1.Object) name {
+	labels := o.GetLabels()
+	return name{Namespace: labels[v1beta1.LabelServiceNamespace], Name: labels[v1beta1.LabelServiceName]}
+}
+
+// labelOf is a node's name as a label: where it is too long for one, only as much
+// of it as there is room for.
+func labelOf(node string) string {
+	if len(node) <= validation.LabelValueMaxLength {
+		return node
+	}
+	h := fnv.New64a()
+	fmt.Fprint(h, node) // never fails
+	end := fmt.Sprintf("-%x", h.Sum64())
+	return node[:validation.LabelValueMaxLength-len(end)] + end
+}
+
+// bury removes what nodes that are out of sight say of Services that this node
+// answers for now.
+func (s *statuses[P]) bury(ctx context.Context, services map[name][]string) error {
+	for _, node := range slices.Sorted(maps.Keys(s.absent)) {
+		theirs, err := s.of(ctx, node)
+		if err != nil {
+			return err
+		}
+		for _, o := range theirs {
+			if _, mine := services[serviceAbout(o)]; !mine {
+				continue
+			}
+			if err := s.remove(ctx, o.GetName()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// of lists the objects of a node.
+func (s *statuses[P]) of(ctx context.Context, node string) ([]P, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	defer cancel()
+	selector := labels.SelectorFromSet(labels.Set{v1beta1.LabelNode: labelOf(node)})
+	all, err := s.list(timed(ctx, s.client.Get()).Namespace(s.namespace).Resource(s.resource).Param("labelSelector", selector.String()).Do(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("listing the %s objects of node %s: %w", s.title, node, err)
+	}
+	return all, nil
+}
+
+func (s *statuses[P]) patch(ctx context.Context, object, sub string, change map[string]any) (P, error) {
+	have := s.empty()
+	body, err := json.Marshal(change)
+	if err != nil {
+		return have, err
+	}
+	r := s.client.Patch(types.MergePatchType).Namespace(s.namespace).Resource(s.resource).Name(object).Body(body)
+	if sub != "" {
+		r = r.SubResource(sub)
+	}
+	if err := s.write(ctx, r, have); err != nil {
+		return have, fmt.Errorf("writing %s %s: %w", s.title, object, err)
+	}
+	return have, nil
+}
+
+func (s *statuses[P]) remove(ctx context.Context, object string) error {
+	err := s.write(ctx, s.client.Delete().Namespace(s.namespace).Resource(s.resource).Name(object), nil)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("removing %s %s: %w", s.title, object, err)
+	}
+	return nil
+}
+
+// write does one request; the answer goes to into, where that is given.
+func (s *statuses[P]) write(ctx context.Context, r *rest.Request, into runtime.Object) error {
+	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	defer cancel()
+	result := timed(ctx, r).Do(ctx)
+	err := result.Error()
+	if err == nil && into != nil {
+		err = result.Into(into)
+	}
+	s.stats.wrote(s.resource, err)
+	return err
+}
