@@ -62,6 +62,9 @@ type Times struct {
 	// Rebalance makes a node take addresses, one a second, from another one that
 	// answers for clearly more.
 	Rebalance bool
+	// Drain is how long BGP routers have to prefer other nodes before this one
+	// withdraws a route that it could go on serving; 0: it is withdrawn at once.
+	Drain time.Duration
 	// TakeUsed makes a node announce an address although a station that is no node
 	// answers for it already.
 	TakeUsed bool
@@ -244,7 +247,7 @@ func (c *core) wait(now time.Time, s *seat) {
 	if s.eligible.IsZero() || s.serving {
 		return
 	}
-	for _, port := range s.healthPorts() {
+	for _, port := range portsOf(&s.Seat) {
 		if c.ok[port].Before(s.eligible) {
 			if c.waiting[port] == nil {
 				c.waiting[port] = map[netip.Addr]bool{}
@@ -256,7 +259,7 @@ func (c *core) wait(now time.Time, s *seat) {
 }
 
 func (c *core) unwait(s *seat) {
-	for _, port := range s.healthPorts() {
+	for _, port := range portsOf(&s.Seat) {
 		if w := c.waiting[port]; w[s.Addr] {
 			if delete(w, s.Addr); len(w) == 0 {
 				delete(c.waiting, port)

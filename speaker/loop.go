@@ -55,6 +55,11 @@ func (s *Speaker) loop(ctx context.Context) {
 		began := time.Now()
 		o := s.core.decide(now)
 		s.obey(now, o)
+		o.wake = earlier(o.wake, s.advertise(now))
+		if o.polls || s.routes.polls {
+			s.routes.polls = false
+			s.health.want(s.routes.asked(s.core.polls()))
+		}
 		s.tally.decided(time.Since(began), s.core)
 		if o.wake.IsZero() {
 			timer.Reset(time.Hour)
@@ -105,9 +110,6 @@ func (s *Speaker) obey(now time.Time, o orders) {
 	for _, node := range o.ask {
 		s.gossip.ask(node, appendMessage(nil, s.core.ledger.header(kindAsk), now))
 	}
-	if o.polls {
-		s.health.want(s.core.polls())
-	}
 	for _, n := range o.notes {
 		s.say(n)
 	}
@@ -125,6 +127,10 @@ func (s *Speaker) say(n note) {
 	switch n.kind {
 	case Announced:
 		s.log.Info("announcing", "address", n.addr, "cause", string(n.cause), "from", n.other, "duration", n.took)
+	case Advertised:
+		s.log.Info("advertising", "address", n.addr)
+	case Withdrawn:
+		s.log.Info("withdrawing", "address", n.addr, "cause", string(n.cause))
 	case Yielded:
 		s.log.Info("handed over", "address", n.addr, "cause", string(n.cause), "to", n.other, "proof", n.proof, "duration", n.took)
 	case Released:
@@ -166,7 +172,10 @@ func (s *Speaker) changed() {
 
 // healthy is called when a health port answered 200.
 func (s *Speaker) healthy(port healthPort) {
-	s.do(func(now time.Time) { s.core.healthy(now, port) })
+	s.do(func(now time.Time) {
+		s.core.healthy(now, port)
+		s.routes.healthy(now, port)
+	})
 }
 
 // receive takes in what came from another node. The octets are not kept.

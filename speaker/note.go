@@ -22,7 +22,13 @@ const (
 	Conflict         Cause = "conflict"           // a station that cannot be talked to answers
 )
 
-// Causes are all of them.
+// Why a route is withdrawn.
+const (
+	Drained  Cause = "drained"  // this node serves it, and may not advertise it: others are preferred first
+	Unserved Cause = "unserved" // this node does not serve it any more
+)
+
+// Causes are all of those of addresses that change hands.
 var Causes = [...]Cause{Unclaimed, OwnerGone, OwnerLeaves, OwnerNotEligible, Preferred, Rebalanced, NewerClaim, Conflict}
 
 // A Change is what happened to an address on this node.
@@ -30,15 +36,17 @@ type Change string
 
 // The changes.
 const (
-	Announced Change = "announced" // this node answers
-	Yielded   Change = "yielded"   // another node answers
-	Released  Change = "released"  // nobody may answer any more
-	Lost      Change = "lost"      // the last interface that it was announced on is gone
-	Joined    Change = "joined"    // a Service joined an address that this node answers for
-	Stranded  Change = "stranded"  // no interface is there to answer on, and nobody else answers
-	Contested Change = "contested" // another station announced the address
-	Used      Change = "used"      // a machine that is no node answers for the address: it is not taken
-	Unheard   Change = "unheard"   // a node does not answer other nodes, but does answer for its addresses
+	Announced  Change = "announced"  // this node answers
+	Yielded    Change = "yielded"    // another node answers
+	Released   Change = "released"   // nobody may answer any more
+	Lost       Change = "lost"       // the last interface that it was announced on is gone
+	Joined     Change = "joined"     // a Service joined an address that this node answers for
+	Stranded   Change = "stranded"   // no interface is there to answer on, and nobody else answers
+	Contested  Change = "contested"  // another station announced the address
+	Used       Change = "used"       // a machine that is no node answers for the address: it is not taken
+	Advertised Change = "advertised" // BGP peers are told
+	Withdrawn  Change = "withdrawn"  // BGP peers are told no more, or told to prefer others before
+	Unheard    Change = "unheard"    // a node does not answer other nodes, but does answer for its addresses
 )
 
 // A Notice says what happened to an address.
@@ -70,7 +78,7 @@ type note struct {
 // notice is what a note tells whoever is interested in Services; none: nothing.
 func (n note) notice() (Notice, bool) {
 	switch n.kind {
-	case Announced, Joined, Stranded, Contested, Used:
+	case Announced, Advertised, Joined, Stranded, Contested, Used:
 		return Notice{n.kind, n.addr, n.services, n.interfaces, n.iface, n.mac}, !n.quiet
 	}
 	return Notice{}, false

@@ -85,19 +85,20 @@ func (s *seat) serves(now time.Time, ok map[healthPort]time.Time, dwell time.Dur
 	if s.eligible.IsZero() || s.serving {
 		return s.serving
 	}
-	if s.Dwell && now.Sub(s.eligible) < dwell {
-		return false
-	}
-	for _, port := range s.healthPorts() {
-		if ok[port].Before(s.eligible) {
-			return false
-		}
-	}
-	return true
+	return proven(&s.Seat, s.eligible, now, ok, dwell)
 }
 
-// healthPorts are those that must answer before this node takes the address.
-func (s *seat) healthPorts() []healthPort {
+// proven tells whether a node that has been eligible since then serves, for all
+// that can be known.
+func proven(s *allocator.Seat, since, now time.Time, ok map[healthPort]time.Time, dwell time.Duration) bool {
+	if s.Dwell && now.Sub(since) < dwell {
+		return false
+	}
+	return !slices.ContainsFunc(portsOf(s), func(port healthPort) bool { return ok[port].Before(since) })
+}
+
+// portsOf are the health ports that must answer before this node announces an address.
+func portsOf(s *allocator.Seat) []healthPort {
 	ports := make([]healthPort, len(s.HealthPorts))
 	for i, port := range s.HealthPorts {
 		ports[i] = healthPort{port: port, six: s.Addr.Is6()}

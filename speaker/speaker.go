@@ -15,6 +15,9 @@
 //	conflict.go    another station announces an address
 //	spread.go      how many addresses each node has
 //	start.go       the first look around; majorities
+//	routes.go      when BGP routers are told of an address, and when no more
+//	table.go       what they are told, prefix by prefix
+//	bgp.go         the sessions with them
 //	reach.go       which interfaces there are to answer on
 //	claim.go, ledger.go, message.go    who claims what, and how nodes tell each other
 //	vigil.go, echo.go, lookout.go      which nodes' kernels are dead
@@ -27,28 +30,43 @@
 //     else does: that one's newer claim has come, or it has been heard on the
 //     wire. If nobody can take an address, its last owner answers to the end of
 //     its process. (When nobody may announce it any more, it stops at once.)
+//
 //  2. Narrow at once: a node that is due and serves announces in the moment in
 //     which it learns that it is due.
+//
 //  3. Widen late: while somebody answers, a newly eligible node waits until its
 //     data path serves: health ports answer 200, or the dwell time has passed. A
 //     node that has been eligible all along does not wait. If who answers is not
 //     eligible, a node that is due waits for the dwell time at most.
+//
 //  4. No change of owner without a cause. A node that comes back takes nothing
 //     back; only a greater weight (an operator's preference) outdoes who answers.
+//
 //  5. Nobody waits for the dead, and nobody robs the living. What a node claimed is
 //     void when three witnesses agree (see below), and the next in the rank
 //     announces at once. A node that is due and does not come is passed over: after
 //     0.7 s where nobody answers, after the dwell time and one second where
 //     somebody does who should not.
+//
 //  6. Two claims do not last: the greater epoch stays, and every claim exceeds
 //     the epochs that its maker knew. Where nodes do not hear each other's
 //     gossip, the wire decides (see below).
+//
 //  7. Nothing here asks the API server: without it the seats stay as they are,
 //     and nodes still take over from each other. Of two nodes that disagree on
 //     who is eligible, the one that learnt of it later is right.
+//
 //  8. What a machine uses that is no node is not announced for the first time,
 //     unless Times.TakeUsed says so: the segment is asked, and asked again every
 //     10 s.
+//
+//  9. Of BGP every eligible node announces: at once where nobody else does, else when
+//     its data path serves (3). What it may not announce any more and does not serve
+//     is withdrawn at once. What it does serve, routers are asked to prefer elsewhere
+//     (GRACEFUL_SHUTDOWN, RFC 8326) for Times.Drain before it is withdrawn.
+//
+//  10. No session comes up before it is known what to advertise on it: a router that
+//     kept the routes of this node's last daemon drops what the next one does not repeat.
 //
 // # A node that dies
 //
@@ -108,6 +126,7 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/bgp"
 	"holdfast.dev/holdfast/layer2"
 )
 
@@ -125,7 +144,7 @@ type Config struct {
 	Gossip Gossip
 	// Notify, if set, is told what happens to addresses on this node: that it
 	// begins to answer for one (Announced), that Services join one that it answers
-	// for (Joined), that it has no interface for one that is up: none of those
+	// for (Joined), that its BGP routers are told of one (Advertised), that it has no interface for one that is up: none of those
 	// that the advertisements name, or none at all if that list is empty
 	// (Stranded); that another station claims one (Contested), or answers for one
 	// that was to be announced for the first time (Used). It must not block.
@@ -133,6 +152,13 @@ type Config struct {
 	// Announcing, if set, is told after what [Speaker.Announcements] returns has
 	// changed. It must not block.
 	Announcing func()
+	// Listen is the TCP port on which BGP routers may connect; 0: none.
+	Listen uint16
+	// Advertising, if set, is told after what [Speaker.Advertised] returns may have
+	// changed. It must not block.
+	Advertising func()
+	// BGP, if set, replaces bgp.New.
+	BGP func(bgp.Config) Advertiser
 	// Wire, if set, replaces layer2.New. The announcements that layer2 would
 	// report must be reported through the given Config.
 	Wire func(layer2.Config) Wire
@@ -152,15 +178,20 @@ type Wire interface {
 
 // Speaker announces this node's share. All methods are safe for concurrent use.
 type Speaker struct {
-	node       string
-	log        *slog.Logger
-	notify     func(Notice)
-	announcing func()
-	wire       Wire
-	gossip     *gossip
-	health     *health
+	node        string
+	log         *slog.Logger
+	notify      func(Notice)
+	announcing  func()
+	wire        Wire
+	bgp         Advertiser
+	advertising func()
+	gossip      *gossip
+	health      *health
 
-	core *core // touched by run alone
+	// Touched by run alone.
+	core   *core
+	routes *routes
+	peers  []bgp.Peer
 
 	mu     sync.Mutex
 	inputs []func(now time.Time)
@@ -177,8 +208,9 @@ func New(c Config) *Speaker {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Speaker{
-		node: c.Node, log: c.Log, notify: c.Notify, announcing: c.Announcing,
+		node: c.Node, log: c.Log, notify: c.Notify, announcing: c.Announcing, advertising: c.Advertising,
 		core:   newCore(c.Node, uint64(time.Now().UnixNano()), c.Times),
+		routes: newRoutes(c.Node, c.Times),
 		wakeup: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	open := c.Wire
@@ -189,39 +221,49 @@ func New(c Config) *Speaker {
 	s.wire = open(layer2.Config{
 		Log: c.Log, Exclude: c.Exclude, Heard: s.heard, Announced: s.announced, Changed: s.changed,
 	})
+	speak := c.BGP
+	if speak == nil {
+		speak = func(c bgp.Config) Advertiser { return bgp.New(c) }
+	}
+	s.bgp = speak(bgp.Config{Log: c.Log, Listen: c.Listen, RouterID: someRouterID(c.Node), Restarting: true, RealTime: true})
 	s.health = newHealth(s.healthy)
 	return s
 }
 
 // Run announces until ctx ends, and then stops at once: call Yield before. It
-// may be called once. The error is that of the sockets of layer2.
+// may be called once. The error is that of the sockets of layer2, or of BGP.
 func (s *Speaker) Run(ctx context.Context) error {
 	if s.once.Swap(true) {
 		return errors.New("running a speaker: it has been run before")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
-	var err error
-	tasks.Go(func() {
-		defer cancel()
-		if err = s.wire.Run(ctx); err != nil && ctx.Err() == nil {
-			err = fmt.Errorf("answering on the wire: %w", err)
-			return
-		}
-		err = nil
-	})
+	var wire, routing error
+	task := func(err *error, what string, run func(context.Context) error) {
+		tasks.Go(func() {
+			defer cancel()
+			if e := run(ctx); e != nil && ctx.Err() == nil {
+				*err = fmt.Errorf("%s: %w", what, e)
+			}
+		})
+	}
+	task(&wire, "answering on the wire", s.wire.Run)
+	task(&routing, "speaking BGP", s.bgp.Run)
 	tasks.Go(func() { s.gossip.run(ctx) })
 	tasks.Go(func() { s.health.run(ctx) })
 	s.loop(ctx)
 	cancel()
 	close(s.done)
 	tasks.Wait()
-	return err
+	return errors.Join(wire, routing)
 }
 
 // Set takes in what changed in the placement. It does not wait.
 func (s *Speaker) Set(p allocator.Placement) {
-	s.do(func(now time.Time) { s.core.place(now, p) })
+	s.do(func(now time.Time) {
+		s.core.place(now, p)
+		s.routes.place(now, p)
+	})
 }
 
 // An Announcement is an address that this node answers for.

@@ -1,0 +1,314 @@
+package speaker
+
+import (
+	"container/heap"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"holdfast.dev/holdfast/allocator"
+)
+
+// routes decides which BGP routes this node advertises. Like core it is a state
+// machine without a clock, a socket or a goroutine. Every eligible node advertises,
+// so nobody has to be asked; what there is to decide is when.
+type routes struct {
+	node  string
+	times Times
+
+	paths   map[netip.Addr]*path
+	table   table
+	started time.Time // first placement
+	ready   bool      // what this node can advertise is known: sessions may come up
+	leaving bool
+
+	ok      map[healthPort]time.Time // when they last answered 200
+	dirty   map[netip.Addr]bool
+	timers  timers
+	waiting map[healthPort]map[netip.Addr]bool // paths that wait for a port
+	waits   int                                // paths that wait at all
+	changed bool                               // the table, or what else the routers are told
+	polls   bool                               // the ports to poll may have changed
+	notes   []note
+}
+
+// path is what this node knows of the routes to one address.
+type path struct {
+	allocator.Seat
+	mine     []allocator.Route // that this node may advertise
+	eligible time.Time         // since when there are any, without a break; zero: there are none
+	others   bool              // nodes that advertise already were there when this one became eligible
+	told     []allocator.Route // that it advertises
+	drains   []drain           // that it is about to withdraw
+	waits    bool              // until its data path is known to serve
+	wake     time.Time         // the earliest entry of the path in the timers
+}
+
+// drain is a route that routers are asked to leave (RFC 8326) before it goes.
+type drain struct {
+	allocator.Route
+	until time.Time
+}
+
+// same tells whether a route is what is to be withdrawn.
+func (d drain) same(r allocator.Route) bool {
+	return r.Advertisement == d.Advertisement && r.Prefix == d.Prefix
+}
+
+func newRoutes(node string, times Times) *routes {
+	return &routes{
+		node: node, times: times.orDefault(), paths: map[netip.Addr]*path{}, table: newTable(),
+		ok: map[healthPort]time.Time{}, dirty: map[netip.Addr]bool{}, waiting: map[healthPort]map[netip.Addr]bool{},
+	}
+}
+
+// place takes in a placement.
+func (r *routes) place(now time.Time, p allocator.Placement) {
+	first := r.started.IsZero()
+	if first {
+		r.started = now
+	}
+	for _, seat := range p.Seats {
+		if len(seat.Routes) > 0 || r.paths[seat.Addr] != nil {
+			r.replace(now, seat, first)
+		}
+	}
+	for _, addr := range p.Gone {
+		if r.paths[addr] != nil {
+			r.replace(now, allocator.Seat{Addr: addr, Local: true}, false)
+		}
+	}
+}
+
+// replace takes over what the allocator says of an address now.
+func (r *routes) replace(now time.Time, seat allocator.Seat, first bool) {
+	p := r.paths[seat.Addr]
+	if p == nil {
+		p = &path{Seat: allocator.Seat{Addr: seat.Addr}}
+		r.paths[seat.Addr] = p
+	}
+	r.unwait(p)
+	before := p.Seat
+	p.Seat, p.mine = seat, r.own(seat.Routes)
+	switch {
+	case len(p.mine) == 0:
+		p.eligible = time.Time{}
+	case p.eligible.IsZero() && first:
+		p.eligible, p.others = now, r.elsewhere(seat.Routes)
+	case p.eligible.IsZero():
+		p.eligible, p.others = now, r.elsewhere(before.Routes)
+	}
+	p.others = p.others && r.elsewhere(seat.Routes)
+	r.leaveBehind(now, p, before)
+	r.wait(p)
+	r.dirty[seat.Addr] = true
+}
+
+// own are the routes that this node may advertise, reduced to what it says of itself.
+func (r *routes) own(all []allocator.Route) (mine []allocator.Route) {
+	for _, route := range all {
+		i, found := slices.BinarySearch(route.Nodes, r.node)
+		if !found {
+			continue
+		}
+		route.Nodes = nil
+		if route.Weights != nil {
+			route.Weights = route.Weights[i : i+1]
+		}
+		mine = append(mine, route)
+	}
+	return mine
+}
+
+// elsewhere tells whether another node may advertise one of the routes.
+func (r *routes) elsewhere(all []allocator.Route) bool {
+	return slices.ContainsFunc(all, func(route allocator.Route) bool {
+		return slices.ContainsFunc(route.Nodes, func(n string) bool { return n != r.node })
+	})
+}
+
+// leaveBehind begins to withdraw what this node advertises and may not any more.
+// Where it still serves, or those that are to serve have only just become eligible,
+// routers are told to prefer others first; where it does not serve, it is
+// withdrawn at once.
+func (r *routes) leaveBehind(now time.Time, p *path, before allocator.Seat) {
+	gently := p.WorksOn(r.node) || len(p.Routes) > 0 && !meet(before.Routes, p.Routes, r.node)
+	for _, old := range p.told {
+		if d := (drain{old, now.Add(r.times.Drain)}); gently && r.times.Drain > 0 && !slices.ContainsFunc(p.mine, d.same) {
+			p.drains = append(p.drains, d)
+		}
+	}
+	if !gently {
+		p.drains = nil
+	}
+}
+
+// meet tells whether a node other than this one is in both lists of routes.
+func meet(a, b []allocator.Route, but string) bool {
+	for _, x := range a {
+		for _, n := range x.Nodes {
+			if n != but && slices.ContainsFunc(b, func(y allocator.Route) bool { _, ok := slices.BinarySearch(y.Nodes, n); return ok }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// wait notes which ports a path waits for.
+func (r *routes) wait(p *path) {
+	if p.eligible.IsZero() || !p.others || len(p.told) > 0 {
+		return
+	}
+	p.waits = true
+	r.waits++
+	for _, port := range portsOf(&p.Seat) {
+		if r.waiting[port] == nil {
+			r.waiting[port] = map[netip.Addr]bool{}
+		}
+		r.waiting[port][p.Addr] = true
+		r.polls = true
+	}
+}
+
+func (r *routes) unwait(p *path) {
+	if !p.waits {
+		return
+	}
+	p.waits = false
+	r.waits--
+	for _, port := range portsOf(&p.Seat) {
+		if delete(r.waiting[port], p.Addr); len(r.waiting[port]) == 0 {
+			delete(r.waiting, port)
+		}
+		r.polls = true
+	}
+}
+
+// healthy takes in that a health port answered 200 on this node.
+func (r *routes) healthy(now time.Time, port healthPort) {
+	r.ok[port] = now
+	for addr := range r.waiting[port] {
+		r.dirty[addr] = true
+	}
+}
+
+// leave makes routers leave every route, before the daemon ends for good.
+func (r *routes) leave() {
+	r.leaving, r.changed = true, true
+}
+
+// decide judges every path that something happened to, and returns when to do so
+// again if nothing happens before.
+func (r *routes) decide(now time.Time) time.Time {
+	for addr := range r.timers.due(now) {
+		if p := r.paths[addr]; p != nil && !p.wake.IsZero() && !p.wake.After(now) {
+			p.wake = time.Time{}
+			r.dirty[addr] = true
+		}
+	}
+	for _, addr := range slices.SortedFunc(maps.Keys(r.dirty), netip.Addr.Compare) {
+		r.judge(now, r.paths[addr])
+	}
+	clear(r.dirty)
+	return earlier(r.timers.next(), r.open(now))
+}
+
+// open tells when sessions may come up: routers that kept the routes of this
+// node's last daemon drop what the new one does not repeat at once.
+func (r *routes) open(now time.Time) time.Time {
+	if r.ready || r.started.IsZero() {
+		return time.Time{}
+	}
+	if end := r.started.Add(r.times.patience()); r.waits > 0 && now.Before(end) {
+		return end
+	}
+	r.ready, r.changed = true, true
+	return time.Time{}
+}
+
+// judge decides one address.
+func (r *routes) judge(now time.Time, p *path) {
+	before, resumed := len(p.told) > 0, false
+	p.drains = slices.DeleteFunc(p.drains, func(d drain) bool {
+		back := slices.ContainsFunc(p.mine, d.same)
+		resumed = resumed || back
+		return back || !now.Before(d.until)
+	})
+	switch {
+	case len(p.mine) == 0:
+		p.told = nil
+	case before || resumed || !p.others || proven(&p.Seat, p.eligible, now, r.ok, r.times.Dwell):
+		p.told = p.mine
+	case p.Dwell && now.Before(p.eligible.Add(r.times.Dwell)):
+		r.later(p, p.eligible.Add(r.times.Dwell))
+	}
+	if len(p.told) > 0 {
+		r.unwait(p)
+	}
+	for _, d := range p.drains {
+		r.later(p, d.until)
+	}
+	switch {
+	case !before && len(p.told) > 0:
+		r.notes = append(r.notes, note{kind: Advertised, addr: p.Addr, services: p.Services})
+	case before && len(p.told) == 0:
+		r.notes = append(r.notes, note{kind: Withdrawn, addr: p.Addr, cause: gentleness(p)})
+	}
+	r.changed = r.table.put(p) || r.changed
+	if len(p.Routes)+len(p.told)+len(p.drains) == 0 {
+		delete(r.paths, p.Addr)
+	}
+}
+
+// gentleness says how an address is withdrawn.
+func gentleness(p *path) Cause {
+	if len(p.drains) > 0 {
+		return Drained
+	}
+	return Unserved
+}
+
+// asked adds the ports that paths wait for to those that seats wait for; all are
+// asked with urgency, since each node that advertises carries its share.
+func (r *routes) asked(ports map[healthPort]bool) map[healthPort]bool {
+	for port := range r.waiting {
+		ports[port] = true
+	}
+	return ports
+}
+
+// later makes a path be judged again at a time that is to come.
+func (r *routes) later(p *path, at time.Time) {
+	if p.wake.IsZero() || at.Before(p.wake) {
+		p.wake = at
+		heap.Push(&r.timers, timer{at, p.Addr})
+	}
+}
+
+// advertised are, by Service, the peers to which this node advertises one of its
+// addresses, also if it is about to withdraw it. The names of all peers are sorted.
+func (r *routes) advertised(all []string) map[allocator.ServiceName][]string {
+	out := map[allocator.ServiceName][]string{}
+	for _, p := range r.paths {
+		routes := p.told
+		for _, d := range p.drains {
+			routes = append(slices.Clip(routes), d.Route)
+		}
+		for _, route := range routes {
+			peers := route.Peers
+			if len(peers) == 0 {
+				peers = all
+			}
+			for _, s := range p.Services {
+				for _, n := range peers {
+					if at, there := slices.BinarySearch(out[s], n); !there && slices.Contains(all, n) {
+						out[s] = slices.Insert(out[s], at, n)
+					}
+				}
+			}
+		}
+	}
+	return out
+}

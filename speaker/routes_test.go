@@ -1,0 +1,429 @@
+package speaker
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/bgp"
+)
+
+// What a node advertises, judged from outside: the judge knows what the node was
+// told and what time it is, and looks at the table only.
+
+var routed = [3]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.129")}
+
+const (
+	testDwell = 2 * time.Second
+	testDrain = 3 * time.Second
+)
+
+// routesJudge remembers of each address what matters to its routes.
+type routesJudge struct {
+	r     *routes
+	now   time.Time
+	seats map[netip.Addr]allocator.Seat
+	since map[netip.Addr]time.Time // eligible without a break
+	rival map[netip.Addr]bool      // others advertised before, and have been eligible since
+	ok    map[healthPort]time.Time
+	leave map[netip.Addr]map[string]time.Time // advertisements that the node may not use any more and did: until when routers are asked to leave; zero: not at all
+	live  map[netip.Addr]bool                 // advertised, and not to be left
+	was   map[string]bool                     // what was in the table, by address and advertisement
+	wrong func(r *routes)
+}
+
+func newRoutesJudge(wrong func(r *routes)) *routesJudge {
+	return &routesJudge{
+		r: newRoutes("a", Times{Dwell: testDwell, Drain: testDrain}), now: time.Unix(1_900_000_000, 0), wrong: wrong,
+		seats: map[netip.Addr]allocator.Seat{}, since: map[netip.Addr]time.Time{}, rival: map[netip.Addr]bool{},
+		ok: map[healthPort]time.Time{}, leave: map[netip.Addr]map[string]time.Time{}, was: map[string]bool{}, live: map[netip.Addr]bool{},
+	}
+}
+
+func adsOn(seat allocator.Seat, node string) (ads []string) {
+	for _, r := range seat.Routes {
+		if slices.Contains(r.Nodes, node) {
+			ads = append(ads, r.Advertisement)
+		}
+	}
+	return ads
+}
+
+func othersIn(seat allocator.Seat) map[string]bool {
+	all := map[string]bool{}
+	for _, r := range seat.Routes {
+		for _, n := range r.Nodes {
+			all[n] = n != "a"
+		}
+	}
+	delete(all, "a")
+	return all
+}
+
+// place gives the node and the judge new seats.
+func (j *routesJudge) place(first bool, seats ...allocator.Seat) {
+	j.r.place(j.now, allocator.Placement{Seats: seats})
+	for _, seat := range seats {
+		before, a := j.seats[seat.Addr], seat.Addr
+		was, is := adsOn(before, "a"), adsOn(seat, "a")
+		others := othersIn(seat)
+		stayed := false
+		for n := range othersIn(before) {
+			stayed = stayed || others[n]
+		}
+		switch {
+		case len(is) == 0:
+			delete(j.since, a)
+		case j.since[a].IsZero():
+			j.since[a], j.rival[a] = j.now, len(othersIn(before)) > 0 || first && len(others) > 0
+		}
+		j.rival[a] = j.rival[a] && len(others) > 0
+		gently := seat.WorksOn("a") || len(seat.Routes) > 0 && !stayed
+		for _, ad := range was {
+			if !slices.Contains(is, ad) && j.was[fmt.Sprint(a, ad)] {
+				if j.leave[a] == nil {
+					j.leave[a] = map[string]time.Time{}
+				}
+				j.leave[a][ad] = j.now.Add(testDrain)
+			}
+		}
+		if !gently {
+			delete(j.leave, a)
+		}
+		for _, ad := range is {
+			delete(j.leave[a], ad)
+		}
+		j.seats[a] = seat
+	}
+}
+
+func (j *routesJudge) decide() {
+	if j.wrong != nil {
+		j.wrong(j.r)
+	}
+	j.r.decide(j.now)
+}
+
+// proven tells whether the node's data path for an address is known to serve.
+func (j *routesJudge) proven(a netip.Addr) bool {
+	seat := j.seats[a]
+	for _, port := range seat.HealthPorts {
+		if j.ok[healthPort{port, a.Is6()}].Before(j.since[a]) {
+			return false
+		}
+	}
+	return !seat.Dwell || j.now.Sub(j.since[a]) >= testDwell
+}
+
+// check compares the table with what it should be.
+func (j *routesJudge) check() error {
+	live, going := map[string][]netip.Addr{}, map[string]bool{}
+	now := map[string]bool{}
+	for _, a := range routed {
+		ads := adsOn(j.seats[a], "a")
+		told := j.live[a] && len(ads) > 0
+		for _, ad := range ads { // or is still being left
+			told = told || j.was[fmt.Sprint(a, ad)]
+		}
+		j.live[a] = len(ads) > 0 && (told || !j.rival[a] || j.proven(a))
+		if j.live[a] {
+			for _, r := range j.seats[a].Routes {
+				if slices.Contains(ads, r.Advertisement) {
+					key := fmt.Sprint(r.Prefix, " ", r.Advertisement)
+					live[key] = append(live[key], a)
+					now[fmt.Sprint(a, r.Advertisement)] = true
+				}
+			}
+		}
+		for ad, until := range j.leave[a] {
+			if !j.now.Before(until) {
+				delete(j.leave[a], ad)
+				continue
+			}
+			going[fmt.Sprint(prefixOf(a, ad), " ", ad)] = true
+			now[fmt.Sprint(a, ad)] = true
+		}
+	}
+	j.was = now
+	want := []string{}
+	covered := map[netip.Prefix]bool{}
+	for key := range live {
+		want = append(want, key)
+		var prefix, ad string
+		fmt.Sscan(key, &prefix, &ad)
+		covered[netip.MustParsePrefix(prefix)] = true
+	}
+	for key := range going {
+		var prefix, ad string
+		fmt.Sscan(key, &prefix, &ad)
+		if live[key] == nil && !covered[netip.MustParsePrefix(prefix)] {
+			want = append(want, key+" going")
+		}
+	}
+	slices.Sort(want)
+	if got := j.table(); !slices.Equal(got, want) {
+		return fmt.Errorf("advertises %q, and should %q", got, want)
+	}
+	return nil
+}
+
+// table is what routers would be told, with the names that the attributes carry.
+func (j *routesJudge) table() []string {
+	out := []string{}
+	for _, p := range j.r.table.prefixes([]string{"t0", "t1"}, false) {
+		text := fmt.Sprintf("%s ad%d", p.Prefix, p.LocalPref)
+		if slices.Contains(p.Communities, gracefulShutdown) {
+			text += " going"
+		}
+		out = append(out, text)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// prefixOf is the prefix that an advertisement makes of an address.
+func prefixOf(a netip.Addr, ad string) netip.Prefix {
+	p, err := a.Prefix(map[string]int{"ad1": 32, "ad2": 25, "ad3": 32}[ad])
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func seatOf(a netip.Addr, local []string, dwell bool, ports []uint16, nodes map[string][]string) allocator.Seat {
+	seat := allocator.Seat{Addr: a, Dwell: dwell, HealthPorts: ports, Local: local != nil, LocalNodes: local}
+	for _, ad := range []string{"ad1", "ad2", "ad3"} {
+		if len(nodes[ad]) > 0 {
+			r := allocator.Route{Advertisement: ad, Prefix: prefixOf(a, ad), Nodes: nodes[ad]}
+			r.LocalPref = uint32(ad[2] - '0')
+			seat.Routes = append(seat.Routes, r)
+		}
+	}
+	return seat
+}
+
+func drawSeat(t *rapid.T) allocator.Seat {
+	var local []string
+	if rapid.Bool().Draw(t, "local") {
+		local = rapid.SampledFrom([][]string{{}, {"a"}, {"b"}, {"a", "b"}}).Draw(t, "pods on")
+	}
+	nodes := map[string][]string{}
+	for _, ad := range []string{"ad1", "ad2", "ad3"} {
+		used := rapid.IntRange(0, 9).Draw(t, "used") < 6
+		for _, n := range []string{"a", "b", "c"} {
+			if used && rapid.Bool().Draw(t, "on "+n) && (local == nil || slices.Contains(local, n)) {
+				nodes[ad] = append(nodes[ad], n)
+			}
+		}
+	}
+	ports := rapid.SampledFrom([][]uint16{nil, {30001}}).Draw(t, "ports")
+	return seatOf(rapid.SampledFrom(routed[:]).Draw(t, "address"), local, ports == nil || rapid.Bool().Draw(t, "dwell"), ports, nodes)
+}
+
+// history lets a node live through seats, time and answers of health ports.
+func (j *routesJudge) history(t *rapid.T) error {
+	first := true
+	for range rapid.IntRange(1, 30).Draw(t, "steps") {
+		j.now = j.now.Add(time.Millisecond)
+		switch rapid.IntRange(0, 4).Draw(t, "what") {
+		case 0, 1:
+			j.place(first, drawSeat(t))
+			first = false
+		case 2:
+			port := healthPort{30001, false}
+			j.r.healthy(j.now, port)
+			j.ok[port] = j.now
+		default:
+			j.now = j.now.Add(rapid.SampledFrom([]time.Duration{10 * time.Millisecond, 700 * time.Millisecond, testDwell, testDrain}).Draw(t, "pass"))
+		}
+		j.decide()
+		if err := j.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Invariants 2, 3 and 9.
+func TestAlwaysAdvertisesWhatItServesAndNoMore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		if err := newRoutesJudge(nil).history(t); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAlwaysSeesWrongRoutes(t *testing.T) {
+	for name, wrong := range map[string]func(r *routes){
+		"widens at once": func(r *routes) {
+			for _, p := range r.paths {
+				p.others = false
+			}
+		},
+		"withdraws without asking routers to leave": func(r *routes) {
+			for _, p := range r.paths {
+				p.drains = nil
+			}
+		},
+		"goes on where it does not serve": func(r *routes) {
+			for addr, p := range r.paths {
+				if len(p.mine) == 0 {
+					delete(r.dirty, addr)
+				}
+			}
+		},
+		"withdraws an aggregate with its first member": func(r *routes) {
+			for _, p := range r.paths {
+				for _, c := range r.table.of[p.Addr] {
+					if w := r.table.rows[c.prefix]; r.dirty[p.Addr] && len(p.mine) == 0 && len(w.ads[0].members) > 1 {
+						w.ads[0].members = w.ads[0].members[:1]
+						w.ads[0].members[0] = c
+					}
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			histories := rapid.Custom(func(t *rapid.T) error { return newRoutesJudge(wrong).history(t) })
+			for seed := range 500 {
+				if err := func() (err error) {
+					defer func() {
+						if r := recover(); r != nil {
+							err = fmt.Errorf("%v", r)
+						}
+					}()
+					return histories.Example(seed)
+				}(); err != nil {
+					t.Logf("seen in history %d: %v", seed, err)
+					return
+				}
+			}
+			t.Error("not seen")
+		})
+	}
+}
+
+// Invariant 10: nothing is told before the data path of everything serves, or it is
+// known that it does not.
+func TestNeverOpensSessionsBeforeItKnowsWhatToSay(t *testing.T) {
+	j := newRoutesJudge(nil)
+	j.decide()
+	if j.r.ready {
+		t.Fatal("ready before the first placement")
+	}
+	both := map[string][]string{"ad1": {"a", "b"}}
+	j.place(true, seatOf(routed[0], nil, true, nil, both), seatOf(routed[1], []string{"a", "b"}, false, []uint16{30001}, both))
+	j.decide()
+	if j.r.ready {
+		t.Fatal("ready though another node may serve, and this one is not known to")
+	}
+	j.r.healthy(j.now, healthPort{30001, false})
+	j.now = j.now.Add(testDwell)
+	j.decide()
+	if !j.r.ready || len(j.table()) != 2 {
+		t.Fatalf("ready %v with %q, though all is known to serve", j.r.ready, j.table())
+	}
+
+	j = newRoutesJudge(nil) // a port that never answers is not waited for for ever
+	j.place(true, seatOf(routed[1], []string{"a", "b"}, false, []uint16{30001}, both))
+	j.decide()
+	j.now = j.now.Add(j.r.times.patience())
+	j.decide()
+	if !j.r.ready || len(j.table()) != 0 {
+		t.Fatalf("ready %v with %q", j.r.ready, j.table())
+	}
+
+	j = newRoutesJudge(nil) // nobody else is there: nothing to wait for
+	j.place(true, seatOf(routed[0], nil, true, nil, map[string][]string{"ad1": {"a"}}))
+	j.decide()
+	if !j.r.ready || len(j.table()) != 1 {
+		t.Fatalf("ready %v with %q, alone", j.r.ready, j.table())
+	}
+}
+
+// Of a prefix that two advertisements make, a peer for which one of them stays is
+// not asked to leave because the other one goes.
+func TestNeverAsksToLeaveWhatStays(t *testing.T) {
+	j := newRoutesJudge(nil)
+	stay := seatOf(routed[0], nil, true, nil, map[string][]string{"ad1": {"a"}, "ad3": {"a"}})
+	stay.Routes[0].Peers = []string{"t0"}
+	j.place(true, stay)
+	j.decide()
+	gone := stay
+	gone.Routes = stay.Routes[:1]
+	j.place(false, gone)
+	j.decide()
+	got := j.r.table.prefixes([]string{"t0", "t1"}, false)
+	slices.SortFunc(got, func(a, b bgp.Prefix) int { return cmp.Compare(a.LocalPref, b.LocalPref) })
+	if len(got) != 2 || !slices.Equal(got[0].Peers, []string{"t0"}) || len(got[0].Communities) > 0 ||
+		!slices.Equal(got[1].Peers, []string{"t1"}) || !slices.Equal(got[1].Communities, []uint32{gracefulShutdown}) {
+		t.Errorf("told: %+v", got)
+	}
+}
+
+// What is about to be withdrawn is still advertised: a node says so to the end.
+func TestAdvertisedToTheEnd(t *testing.T) {
+	j := newRoutesJudge(nil)
+	web := []allocator.ServiceName{{Namespace: "shop", Name: "web"}}
+	seat := seatOf(routed[0], nil, true, nil, map[string][]string{"ad1": {"a"}})
+	seat.Services = web
+	gone := seatOf(routed[0], nil, true, nil, nil)
+	gone.Services = web
+	j.place(true, seat)
+	j.decide()
+	j.place(false, gone)
+	j.decide()
+	if got := j.r.advertised([]string{"t0", "t1"}); !slices.Equal(got[web[0]], []string{"t0", "t1"}) {
+		t.Errorf("while routers are asked to leave, says %v", got)
+	}
+	j.now = j.now.Add(testDrain)
+	j.decide()
+	if got := j.r.advertised([]string{"t0", "t1"}); len(got) > 0 {
+		t.Errorf("after that, says %v", got)
+	}
+}
+
+// Weights add up over the addresses of a prefix, and are in proportion.
+func TestWeightsAreInProportion(t *testing.T) {
+	j := newRoutesJudge(nil)
+	for i, pods := range []int{3, 1} {
+		s := seatOf(routed[i], []string{"a"}, true, nil, map[string][]string{"ad2": {"a"}})
+		s.Routes[0].Weights = []int{pods}
+		j.place(true, s)
+	}
+	j.decide()
+	if got := j.r.table.prefixes(nil, false); len(got) != 1 || got[0].Weight != 4*perEndpoint {
+		t.Errorf("told: %+v", got)
+	}
+}
+
+func BenchmarkOneRouteOf10000(b *testing.B) {
+	r := newRoutes("a", Times{})
+	now := time.Unix(1_900_000_000, 0)
+	var all allocator.Placement
+	addr := netip.MustParseAddr("10.0.0.0")
+	seat := func(pref uint32) allocator.Seat {
+		s := seatOf(addr, nil, true, nil, map[string][]string{"ad1": {"a"}})
+		s.Routes[0].LocalPref = pref
+		return s
+	}
+	for range 10_000 {
+		addr = addr.Next()
+		all.Seats = append(all.Seats, seat(0))
+	}
+	r.place(now, all)
+	r.decide(now)
+	for i := 0; b.Loop(); i++ {
+		r.place(now, allocator.Placement{Seats: []allocator.Seat{seat(uint32(i + 1))}})
+		r.decide(now)
+		if got := r.table.prefixes(nil, false); len(got) != 10_000 {
+			b.Fatal(len(got))
+		}
+	}
+}
