@@ -16,6 +16,9 @@ import (
 	"holdfast.dev/holdfast/speaker"
 )
 
+// defaultHealth is --health-address.
+const defaultHealth = "127.0.0.1:17472"
+
 // flags are what the operator of holdfast sets. Every one has a range, and a
 // value out of it is refused with the range.
 type flags struct {
@@ -32,6 +35,8 @@ type flags struct {
 	exclude []string
 
 	leaseDuration, renewDeadline, renewPeriod, retryPeriod time.Duration
+
+	bgpPort uint16
 
 	health, metrics string
 
@@ -58,6 +63,9 @@ func (f *flags) add(set *pflag.FlagSet, getenv func(string) string) {
 	set.DurationVar(&f.times.Start, "look-around", 2*time.Second, "how long a copy that has just started waits at most for what the others claim: 100ms to 1m")
 	set.StringArrayVar(&f.exclude, "exclude-interface", nil, "regular expression of interface names on which nothing is announced unless an advertisement names the interface; may be repeated, and then takes the place of the built-in list ("+builtin()+"); \"\" excludes none")
 
+	set.DurationVar(&f.times.Drain, "bgp-drain", 3*time.Second, "how long BGP routers that know GRACEFUL_SHUTDOWN (RFC 8326) have to prefer other nodes, before this one withdraws a route that it still serves, because the node is drained, holdfast is removed, or an advertisement is changed: 0s (withdraw at once) to 1m. The pod's terminationGracePeriodSeconds must be longer")
+	set.Uint16Var(&f.bgpPort, "bgp-listen-port", 0, "TCP port on which BGP routers may connect, 179 as a rule; 0: only holdfast connects, and leaves the port to another BGP daemon of the node")
+
 	set.BoolVar(&f.times.TakeUsed, "announce-used", false, "announce an address also if a machine that is no node of the cluster answers for it already")
 	set.BoolVar(&f.times.Rebalance, "rebalance", false, "let a node take addresses over, one a second, from another one that announces clearly more; without it, a node that comes back gets only what is new")
 
@@ -75,7 +83,7 @@ func (f *flags) add(set *pflag.FlagSet, getenv func(string) string) {
 	set.DurationVar(&f.renewPeriod, "lease-renew-period", 0, "time between two renewals: less than --lease-renew-deadline; 0s: a fifth of --lease-duration")
 	set.DurationVar(&f.retryPeriod, "lease-retry-period", 0, "time after which an attempt at the Lease that did not succeed is repeated; 0s: a fifteenth of --lease-duration")
 
-	set.StringVar(&f.health, "health-address", "127.0.0.1:17472", "address and port of /healthz and /readyz")
+	set.StringVar(&f.health, "health-address", defaultHealth, "address and port of /healthz, /readyz and /peers")
 	set.StringVar(&f.metrics, "metrics-address", ":17473", "address and port of /metrics, in the format of Prometheus; \"\": none. If the port is taken, it is tried again every 10s")
 
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
@@ -100,6 +108,7 @@ func (f *flags) check() error {
 	within("overlap", f.overlap, time.Second, 24*time.Hour)
 	within("dwell", f.times.Dwell, 100*time.Millisecond, time.Minute)
 	within("look-around", f.times.Start, 100*time.Millisecond, time.Minute)
+	within("bgp-drain", f.times.Drain, 0, time.Minute)
 	if f.gossip.Port < 1 || f.gossip.Port > 65535 {
 		refuse("--gossip-port=%d is out of range: 1 to 65535", f.gossip.Port)
 	}

@@ -18,7 +18,8 @@ const headerTimeout = 5 * time.Second
 
 // health serves /healthz, which answers 200 while the loops of this copy turn,
 // and /readyz, which answers 200 when it knows the cluster and what the other
-// copies claim, and so can take addresses over.
+// copies claim, and so can take addresses over. On /peers it tells people how the
+// BGP sessions stand.
 type health struct {
 	listener net.Listener
 	server   *http.Server
@@ -32,6 +33,7 @@ func newHealth(address string, h *halves) (*health, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/healthz", verdict(h.alive))
 	mux.Handle("/readyz", verdict(h.ready))
+	mux.HandleFunc("/peers", h.servePeers)
 	return &health{listener, &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}}, nil
 }
 

@@ -1,5 +1,6 @@
 // Command holdfast gives Services of type LoadBalancer their addresses, and
-// answers for them from the node that it runs on. It is one copy of a DaemonSet.
+// announces them from the node that it runs on: as one copy of a DaemonSet, and, for
+// operators, with commands beside it.
 //
 // Exit codes: 0 after it was told to end, 1 when it could not go on, 2 when the
 // command line or the environment is wrong.
@@ -44,9 +45,12 @@ func command() *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(runCommand(), versionCommand())
+	root.AddCommand(runCommand(), peersCommand(), flipCommand(), versionCommand())
 	for _, c := range append(root.Commands(), root) {
 		c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+		if c.Args != nil {
+			continue
+		}
 		c.Args = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage(fmt.Errorf("%s knows no %q", c.CommandPath(), args[0]))

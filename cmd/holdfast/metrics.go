@@ -103,6 +103,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	s := c.halves.speaker.Stats()
 	p.speaker(s)
 	p.layer2(s.Layer2)
+	p.peers(c.halves.speaker.Peers())
 }
 
 // put writes metrics.

@@ -32,7 +32,9 @@ decide which Service holds which address.
 
 It talks to the API server as the pod that it is. On SIGTERM or SIGINT it hands
 its addresses over, gives the Lease back and exits with 0; a second signal ends
-it at once. It exits with 1 when it cannot go on (it says why), and with 2 when
+it at once. BGP routers with graceful restart keep its routes for the copy that
+follows; if none will (the node is cordoned, excluded or shut down, the DaemonSet
+is deleted), they are asked to prefer other nodes, and the routes withdrawn. It exits with 1 when it cannot go on (it says why), and with 2 when
 a flag or the environment is wrong.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
@@ -72,9 +74,10 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 	}
 	var h halves
 	h.speaker = speaker.New(speaker.Config{
-		Node: f.node, Log: log, Exclude: exclude, Times: f.times, Gossip: f.gossip,
-		Notify:     h.notify,
-		Announcing: func() { h.controller.Announcing() },
+		Node: f.node, Log: log, Exclude: exclude, Times: f.times, Gossip: f.gossip, Listen: f.bgpPort,
+		Notify:      h.notify,
+		Announcing:  func() { h.controller.Announcing() },
+		Advertising: func() { h.controller.Advertising() },
 	})
 	h.controller, err = controller.New(controller.Config{
 		REST: api, Node: f.node, Namespace: f.namespace,
@@ -88,7 +91,9 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 			h.speaker.SetPeers(peers)
 			h.speaker.Set(p)
 		},
-		Key: h.speaker.SetKey,
+		Advertised: func() controller.Advertised { return controller.Advertised{Services: h.speaker.Advertised()} },
+		Sessions:   h.speaker.SetSessions,
+		Key:        h.speaker.SetKey,
 	})
 	return &h, err
 }
@@ -97,7 +102,9 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 func (h *halves) notify(n speaker.Notice) {
 	switch n.Change {
 	case speaker.Announced, speaker.Joined:
-		h.controller.Assigned(n.Addr, n.Services)
+		h.controller.Assigned(n.Addr, n.Services, "layer2")
+	case speaker.Advertised:
+		h.controller.Assigned(n.Addr, n.Services, "bgp")
 	case speaker.Stranded:
 		h.controller.Stranded(n.Addr, n.Services, n.Interfaces)
 	case speaker.Contested:
@@ -126,6 +133,22 @@ func (h *halves) announced() controller.Announced {
 		}
 	}
 	return out
+}
+
+// part hands over what this node announces. BGP sessions are left to end silently,
+// so that routers keep the routes for the copy that follows, unless none will.
+func (h *halves) part(ctx context.Context, log *slog.Logger) {
+	var both sync.WaitGroup
+	both.Go(func() {
+		if err := h.speaker.Yield(ctx); err != nil {
+			log.Warn("not everything was handed over", "err", err)
+		}
+	})
+	if why := h.controller.Ends(ctx); why != "" {
+		log.Info("no copy follows on this node", "cause", why)
+		h.speaker.Withdraw(ctx, why)
+	}
+	both.Wait()
 }
 
 // run is the life of a copy. Its end is in this order: hand over, which needs the
@@ -166,9 +189,7 @@ func run(ctx context.Context, f flags, api *rest.Config, log *slog.Logger) error
 	case <-told.Done():
 		forget() // the next signal ends the process
 		log.Info("ends: hands over what it announces")
-		if err := h.speaker.Yield(life); err != nil {
-			log.Warn("not everything was handed over", "err", err)
-		}
+		h.part(life, log)
 		end(nil)
 	case <-life.Done():
 	}
