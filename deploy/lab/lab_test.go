@@ -122,7 +122,7 @@ func groupsLeft(t *testing.T, group string) []string {
 func TestAlwaysNothingLeft(t *testing.T) {
 	before := traces(t)
 	ended, killed := newDir(t), newDir(t)
-	mustLab(t, ended, "up", "--without-holdfast", "--nodes=2")
+	mustLab(t, ended, "up", "--without-holdfast", "--nodes=2", "--routers=frr,bird")
 	mustLab(t, killed, "up", "--without-holdfast", "--nodes=1", "--proxy=iptables")
 	groups := []string{groupOf(t, ended), groupOf(t, killed)}
 	for _, g := range groups {

@@ -81,7 +81,7 @@ It belongs to the directory in which you stand, and leaves nothing behind when i
 	}
 	root.PersistentFlags().StringVar(&dir, "dir", here, "directory whose lab is meant (or LAB_DIR)")
 	root.AddCommand(upCommand(), downCommand(), statusCommand(), buildCommand(), packagesCommand(),
-		kubectlCommand(), execCommand(), powerCommand(), cableCommand(), apiCommand())
+		kubectlCommand(), execCommand(), powerCommand(), cableCommand(), apiCommand(), routerCommand())
 	root.AddCommand(trafficCommands()...)
 	return root
 }

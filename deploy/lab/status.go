@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -47,7 +50,34 @@ func printStatus(l *cluster.Lab) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, word(n.Powered, "on", "OFF"), word(n.Plugged, "plugged", "PULLED"),
 			word(n.Cut == "", "joined", "CUT "+n.Cut), orUnknown(seen.nodes[n.Name]), orUnknown(seen.copies[n.Name]))
 	}
+	if err := table.Flush(); err != nil || len(s.Routers) == 0 {
+		return err
+	}
+	return printRouters(l, s.Routers)
+}
+
+func printRouters(l *cluster.Lab, names []string) error {
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "router\tprocesses\tBGP up with\tBFD up with")
+	for _, name := range names {
+		r, err := l.RouterStatus(name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", name, word(r.Running, "run", "ENDED"), upWith(r.BGP), upWith(r.BFD))
+	}
 	return table.Flush()
+}
+
+// upWith lists those whose session is up.
+func upWith(sessions map[netip.Addr]bool) string {
+	var up []string
+	for _, a := range slices.SortedFunc(maps.Keys(sessions), netip.Addr.Compare) {
+		if sessions[a] {
+			up = append(up, a.String())
+		}
+	}
+	return orUnknown(strings.Join(up, " "))
 }
 
 func holdfastLine(o cluster.Options) string {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ import (
 func trafficCommands() []*cobra.Command {
 	return []*cobra.Command{
 		{
-			Use: "probe [flags] TARGET...", Short: "send requests from the client and count what is lost",
+			Use: "probe [--from=client2|far] [flags] TARGET...", Short: "send requests from the client, or another one, and count what is lost",
 			DisableFlagParsing: true,
 			RunE:               func(_ *cobra.Command, args []string) error { return probeFromClient(args) },
 		},
@@ -53,9 +54,13 @@ func verbsText() string {
 	return text.String()
 }
 
-// probeFromClient runs the probe in the client's network, as a copy of this
+// probeFromClient runs the probe in a client's network, as a copy of this
 // command.
 func probeFromClient(args []string) error {
+	from := "client"
+	if len(args) > 0 && strings.HasPrefix(args[0], "--from=") {
+		from, args = strings.TrimPrefix(args[0], "--from="), args[1:]
+	}
 	asksForHelp := len(args) == 0 || args[0] == "-h" || args[0] == "--help"
 	if asksForHelp || os.Getenv(cluster.InPlaceVar) != "" {
 		return exit(probe.Main(args, os.Stdout, os.Stderr))
@@ -67,5 +72,8 @@ func probeFromClient(args []string) error {
 	if err != nil {
 		return err
 	}
-	return become(l.Self("client", append([]string{"probe"}, args...)...))
+	if !slices.Contains(l.Networks(), from) {
+		return fmt.Errorf("probe --from=%s: want one of %s", from, strings.Join(l.Networks(), ", "))
+	}
+	return become(l.Self(from, append([]string{"probe"}, args...)...))
 }

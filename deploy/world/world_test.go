@@ -42,12 +42,12 @@ var roles = map[string]func() int{
 			return 1
 		}
 		fmt.Println("ready", group.Path())
-		select {}
+		return forever()
 	},
 	"code": func() int { return 37 },
 	"signal": func() int {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
+		return forever()
 	},
 	// Many orphans end while the child waits for processes of its own.
 	"orphans": func() int {
@@ -67,6 +67,14 @@ var roles = map[string]func() int{
 		}
 		return 0
 	},
+}
+
+// forever sleeps: a bare select would be taken for a deadlock, and end the process,
+// whenever nothing else in it has a timer.
+func forever() int {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 func TestMain(m *testing.M) {
@@ -177,6 +185,24 @@ func TestCableAndBridgeCarryFrames(t *testing.T) {
 	}
 }
 
+// Invariant 3: what network tools write into their usual directories stays in
+// the world.
+func TestNeverWritesIntoTheMachinesDirectories(t *testing.T) {
+	world.Require(t)
+	for _, dir := range []string{"/run", "/etc/frr"} {
+		if _, err := os.Stat(dir); err != nil {
+			continue // the machine has none
+		}
+		mark, err := os.CreateTemp(dir, "world-test-*")
+		must(t, err)
+		must(t, mark.Close())
+		out, err := exec.Command("findmnt", "--noheadings", "--output", "FSTYPE,TARGET", "--target", mark.Name()).CombinedOutput()
+		if f := strings.Fields(string(out)); err != nil || len(f) != 2 || f[0] != "tmpfs" || f[1] != dir {
+			t.Errorf("%s is mounted as %s, %v; want a tmpfs of its own", dir, out, err)
+		}
+	}
+}
+
 func TestIPSaysWhatItRefused(t *testing.T) {
 	world.Require(t)
 	err := world.IP("", "link set nosuch up")
@@ -197,6 +223,7 @@ func startReady(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	out, err := cmd.StdoutPipe()
 	must(t, err)
+	cmd.Stderr = os.Stderr
 	must(t, cmd.Start())
 	var group string
 	if _, err := fmt.Fscanf(out, "ready %s\n", &group); err != nil {

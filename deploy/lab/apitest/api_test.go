@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
 	"holdfast.dev/holdfast/controller"
 )
 
@@ -24,7 +25,18 @@ type instance struct {
 	seats map[netip.Addr]allocator.Seat
 	key   []byte
 
-	announced controller.Announced
+	announced  controller.Announced
+	advertised controller.Advertised
+	sessions   []peering.Session
+	told       int // how often sessions were told
+}
+
+// advertise sets to which peers the copy's node advertises which Services.
+func (c *instance) advertise(services map[allocator.ServiceName][]string) {
+	c.mu.Lock()
+	c.advertised = controller.Advertised{Services: services}
+	c.mu.Unlock()
+	c.Advertising()
 }
 
 // announce sets what the copy's node answers for, and whom it sees.
@@ -57,10 +69,16 @@ func (s *Server) run(t testing.TB, node string) *instance {
 				c.seats[seat.Addr] = seat
 			}
 		},
-		Key:       func(k []byte) { c.mu.Lock(); c.key = k; c.mu.Unlock() },
-		PodName:   "pod-" + node,
-		PodUID:    "uid-" + node,
-		Announced: func() controller.Announced { c.mu.Lock(); defer c.mu.Unlock(); return c.announced },
+		Key:        func(k []byte) { c.mu.Lock(); c.key = k; c.mu.Unlock() },
+		PodName:    "pod-" + node,
+		PodUID:     "uid-" + node,
+		Announced:  func() controller.Announced { c.mu.Lock(); defer c.mu.Unlock(); return c.announced },
+		Advertised: func() controller.Advertised { c.mu.Lock(); defer c.mu.Unlock(); return c.advertised },
+		Sessions: func(s []peering.Session) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.sessions, c.told = s, c.told+1
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -81,16 +99,6 @@ func (s *Server) run(t testing.TB, node string) *instance {
 	})
 	t.Cleanup(c.stop)
 	return c
-}
-
-// eventually waits until what becomes true.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not seen within 30 s: %s", what)
-		}
-	}
 }
 
 const pool = `
@@ -133,10 +141,6 @@ spec: {type: LoadBalancer, selector: {app: a}, ports: [{port: 80}]%s}
 `, name, more)
 }
 
-func (s *Server) address(t testing.TB, name string) string {
-	return s.Kubectl(t, "get", "service", name, "-o", "jsonpath={.status.loadBalancer.ingress[*].ip}")
-}
-
 // From the first Service to the last: two copies, one waiter, one farewell.
 func TestServiceIsGivenAnAddress(t *testing.T) {
 	s := Start(t)
@@ -155,14 +159,14 @@ func TestServiceIsGivenAnAddress(t *testing.T) {
 	})
 	s.Apply(t, service("b", ""))
 	two := s.run(t, "node2")
-	eventually(t, "events", func() bool { return strings.Contains(s.Kubectl(t, "get", "events"), "AllocationFailed") })
+	eventually(t, "events", func() bool { return strings.Contains(s.shown(t, "default", "events"), "AllocationFailed") })
 	one.stop()
 	eventually(t, "the other leads", func() bool { return two.Stats().Leads })
 	s.Kubectl(t, "delete", "service", "a")
 	eventually(t, "the waiter served", func() bool { return s.address(t, "b") == "192.0.2.10" })
 	s.Kubectl(t, "patch", "service", "b", "-p", `{"spec":{"type":"ClusterIP"}}`)
 	eventually(t, "no marks left", func() bool {
-		y := s.Kubectl(t, "get", "service", "b", "-o", "yaml")
-		return !strings.Contains(y, "holdfast.dev") && !strings.Contains(y, "metallb.io")
+		b := s.shown(t, "default", "services/b")
+		return !strings.Contains(b, "holdfast.dev") && !strings.Contains(b, "metallb.io")
 	})
 }

@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 )
 
 // A tape is what a watch showed of the addresses of each Service, in order.
@@ -21,11 +20,7 @@ type tape struct {
 
 func (s *Server) record(t *testing.T) *tape {
 	t.Helper()
-	api, err := kubernetes.NewForConfig(s.Admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := api.CoreV1().Services("default").Watch(context.Background(), metav1.ListOptions{})
+	w, err := s.API.CoreV1().Services("default").Watch(context.Background(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,11 +29,7 @@ func (s *Server) record(t *testing.T) *tape {
 	go func() {
 		for e := range w.ResultChan() {
 			if v, ok := e.Object.(*corev1.Service); ok {
-				var ips []string
-				for _, i := range v.Status.LoadBalancer.Ingress {
-					ips = append(ips, i.IP)
-				}
-				tp.add(v.Name, strings.Join(ips, " "))
+				tp.add(v.Name, addresses(v))
 			}
 		}
 	}()
@@ -92,7 +83,7 @@ spec: {type: LoadBalancer, selector: {app: a}, ports: [{port: %d}]}
 	}
 	s.Kubectl(t, "delete", "-n", "holdfast-system", "ipaddresspool/p")
 	eventually(t, "a about to leave", func() bool {
-		return strings.Contains(s.Kubectl(t, "get", "service", "a", "-o", "yaml"), "reason: PoolLost")
+		return strings.Contains(s.shown(t, "default", "services/a"), `"reason":"PoolLost"`)
 	})
 	for _, c := range copies {
 		if c.Stats().Leads {

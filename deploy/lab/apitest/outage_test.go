@@ -63,21 +63,20 @@ spec: {ipAddressPools: [nowhere]}
 `+advertisement+fmt.Sprintf(node, "node1")+service("a", "")+fmt.Sprintf(slice, "a"))
 	s.run(t, "node1")
 	eventually(t, "the good Service announced", func() bool {
-		return strings.Contains(s.Kubectl(t, "get", "service", "a", "-o", "yaml"), "reason: Announced")
+		return strings.Contains(s.shown(t, "default", "services/a"), `"reason":"Announced"`)
 	})
 	for object, want := range map[string]string{
-		"ipaddresspool/good":       "True Accepted in use",
-		"ipaddresspool/cidr":       "False Refused spec.addresses: \"192.0.3.0/33\"",
-		"ipaddresspool/overlap":    "False Refused 192.0.2.8-192.0.2.8 overlaps",
-		"ipaddresspool/selector":   "False Refused spec.serviceAllocation.serviceSelectors[0]: ",
-		"l2advertisement/selector": "False Refused spec.nodeSelectors[0]: ",
-		"l2advertisement/unknown":  "True Incomplete spec.ipAddressPools names nowhere",
-		"l2advertisement/all":      "True Accepted in use",
+		"ipaddresspools/good":       "True Accepted in use",
+		"ipaddresspools/cidr":       "False Refused spec.addresses: \"192.0.3.0/33\"",
+		"ipaddresspools/overlap":    "False Refused 192.0.2.8-192.0.2.8 overlaps",
+		"ipaddresspools/selector":   "False Refused spec.serviceAllocation.serviceSelectors[0]: ",
+		"l2advertisements/selector": "False Refused spec.nodeSelectors[0]: ",
+		"l2advertisements/unknown":  "True Incomplete spec.ipAddressPools names nowhere",
+		"l2advertisements/all":      "True Accepted in use",
 	} {
 		var got string
 		eventually(t, object+" "+want, func() bool {
-			got = s.Kubectl(t, "get", "-n", "holdfast-system", object, "-o",
-				`jsonpath={.status.conditions[0].status} {.status.conditions[0].reason} {.status.conditions[0].message}`)
+			got = s.accepted(t, object)
 			return strings.HasPrefix(got, want)
 		})
 		t.Logf("%s: %s", object, got)

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"holdfast.dev/holdfast/allocator"
 )
@@ -73,60 +76,130 @@ endpoints: [{addresses: [10.1.0.1], nodeName: node1, conditions: {ready: true}}]
 // do everything that it ever does; or until enough says that it is enough.
 func (s *Server) exercise(t testing.TB, enough func() bool) {
 	t.Helper()
-	s.Kubectl(t, "delete", "-n", "holdfast-system", "--ignore-not-found", "secret/holdfast-membership", "lease/holdfast", "ipaddresspool/p", "l2advertisement/all")
-	s.Kubectl(t, "delete", "--ignore-not-found", "service/a", "endpointslice/a-1", "node/node1")
-	s.Apply(t, fmt.Sprintf(pool, "p", "192.0.2.10/32")+advertisement+fmt.Sprintf(node, "node1")+service("a", "")+fmt.Sprintf(slice, "a"))
-	s.Kubectl(t, "delete", "-n", "holdfast-system", "--ignore-not-found", "servicel2statuses", "--all")
-	s.Apply(t, fmt.Sprintf(oldStatus, "node1", "a"))
+	ours := []string{"ipaddresspools/p", "l2advertisements/all", "bgppeers/r", "bgpadvertisements/a", "bfdprofiles/b", "communities/c"}
+	s.remove(t, "holdfast-system", append(ours, "secrets/holdfast-membership", "leases/holdfast", "pods/pod-node1")...)
+	s.remove(t, "default", "services/a", "endpointslices/a-1")
+	s.remove(t, "", "nodes/node1")
+	for _, kind := range []string{"servicel2statuses", "servicebgpstatuses"} {
+		for _, o := range s.get(t, "holdfast-system", kind) {
+			s.remove(t, "holdfast-system", kind+"/"+o.GetName())
+		}
+	}
+	s.Apply(t, fmt.Sprintf(pool, "p", "192.0.2.10/32")+advertisement+fmt.Sprintf(node, "node1")+service("a", "")+fmt.Sprintf(slice, "a")+oneOfEach)
+	s.Apply(t, fmt.Sprintf(oldStatus, "L2", "l2", "node1", "a")+fmt.Sprintf(oldStatus, "BGP", "bgp", "node1", "a")+orphan)
 	c := s.run(t, "node1")
 	defer c.stop()
 	a := map[allocator.ServiceName][]string{servicesNamed("a")[0]: {"eth0"}}
 	c.announce(a, "node1")
 	// What an earlier pod of this node wrote is taken over, then removed, then made anew.
-	told := s.statuses(t, []func(){func() { c.announce(nil, "node1") }, func() { c.announce(a, "node1") }}, "node1 a eth0", "", "node1 a eth0")
+	c.advertise(map[allocator.ServiceName][]string{servicesNamed("a")[0]: {"r"}})
+	told := s.statuses(t, "servicel2statuses", []func(){func() { c.announce(nil, "node1") }, func() { c.announce(a, "node1") }}, "node1 a eth0", "", "node1 a eth0")
+	toldBGP := s.statuses(t, "servicebgpstatuses", []func(){
+		func() { c.advertise(nil) }, func() { c.advertise(map[allocator.ServiceName][]string{servicesNamed("a")[0]: {"r"}}) },
+	}, "node1 a r", "", "node1 a r")
 	done := func() bool {
-		if !told() {
+		if !told() || !toldBGP() {
+			return false
+		}
+		if !strings.Contains(c.Ends(t.Context()), "DaemonSet is deleted") {
 			return false
 		}
 		// The Event of an announcement, twice: the second is counted on the first.
-		c.Assigned(netip.MustParseAddr("192.0.2.10"), servicesNamed("a"))
-		c.Assigned(netip.MustParseAddr("192.0.2.10"), servicesNamed("a"))
-		all := s.Kubectl(t, "get", "-n", "default", "service/a", "-o", "yaml") +
-			s.Kubectl(t, "get", "-n", "holdfast-system", "ipaddresspool/p", "l2advertisement/all", "-o", "yaml")
+		c.Assigned(netip.MustParseAddr("192.0.2.10"), servicesNamed("a"), "layer2")
+		c.Assigned(netip.MustParseAddr("192.0.2.10"), servicesNamed("a"), "layer2")
+		all := s.shown(t, "default", "services/a") + s.shown(t, "holdfast-system", ours...)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return strings.Contains(all, "192.0.2.10 from pool p") && strings.Contains(all, "reason: Announced") &&
-			strings.Count(all, "type: Accepted") == 2 && len(c.key) > 0 && c.Stats().Writes["events"] > 2 && c.Stats().Writes["lease"] > 2
+		return strings.Contains(all, "192.0.2.10 from pool p") && strings.Contains(all, `"reason":"Announced"`) &&
+			strings.Count(all, `"type":"Accepted"`) == 6 && strings.Contains(all, "a Secret of type Opaque") &&
+			len(c.key) > 0 && c.Stats().Writes["events"] > 2 && c.Stats().Writes["lease"] > 2
 	}
-	for end := time.Now().Add(30 * time.Second); !enough() && !done(); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !enough() && !done(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("not everything was done within 30 s, and nothing was denied")
+			t.Fatal("not everything was done within two minutes, and nothing was denied")
 		}
 	}
 }
 
-const oldStatus = `
+// oneOfEach are the kinds of BGP, with a password that is in the wrong place.
+const oneOfEach = `
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: r, namespace: holdfast-system}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1, bfdProfile: b, passwordSecret: {name: wrong}}
+---
 apiVersion: metallb.io/v1beta1
-kind: ServiceL2Status
+kind: BGPAdvertisement
+metadata: {name: a, namespace: holdfast-system}
+spec: {communities: [blue]}
+---
+apiVersion: metallb.io/v1beta1
+kind: BFDProfile
+metadata: {name: b, namespace: holdfast-system}
+spec: {}
+---
+apiVersion: metallb.io/v1beta1
+kind: Community
+metadata: {name: c, namespace: holdfast-system}
+spec: {communities: [{name: blue, value: "64512:1"}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: wrong, namespace: holdfast-system}
+stringData: {password: hush}
+---
+`
+
+// orphan is the pod of a DaemonSet that is not there any more.
+const orphan = `
+apiVersion: v1
+kind: Pod
 metadata:
-  name: l2-old
+  name: pod-node1
   namespace: holdfast-system
-  labels: {metallb.io/node: %[1]s, metallb.io/service-name: %[2]s, metallb.io/service-namespace: default}
+  ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: holdfast, uid: gone}]
+spec: {serviceAccountName: holdfast, containers: [{name: holdfast, image: holdfast}]}
+`
+
+const oldStatus = `---
+apiVersion: metallb.io/v1beta1
+kind: Service%[1]sStatus
+metadata:
+  name: %[2]s-old
+  namespace: holdfast-system
+  labels: {metallb.io/node: %[3]s, metallb.io/service-name: %[4]s, metallb.io/service-namespace: default}
   ownerReferences: [{apiVersion: v1, kind: Pod, name: old, uid: old}]
 ---
 `
 
-// statuses returns a function that tells whether the ServiceL2Status objects have been,
-// one after the other, what wants says: NODE SERVICE INTERFACES. Between two of them
-// it does what then says.
-func (s *Server) statuses(t testing.TB, then []func(), wants ...string) func() bool {
+// said is what a node says of a Service: the status of both kinds.
+type said struct {
+	Node, ServiceName string
+	Interfaces        []struct{ Name string }
+	Peers             []string
+}
+
+func (o said) String() string {
+	words := []string{o.Node, o.ServiceName}
+	for _, i := range o.Interfaces {
+		words = append(words, i.Name)
+	}
+	return strings.TrimSpace(strings.Join(append(words, o.Peers...), " "))
+}
+
+// statuses returns a function that tells whether the objects of a kind have been, one
+// after the other, what wants says: NODE SERVICE INTERFACES-OR-PEERS. Between two of
+// them it does what then says.
+func (s *Server) statuses(t testing.TB, kind string, then []func(), wants ...string) func() bool {
 	return func() bool {
 		for len(wants) > 0 {
-			out := s.Kubectl(t, "get", "-n", "holdfast-system", "servicel2statuses",
-				"-o", `jsonpath={range .items[*]}{.status.node} {.status.serviceName} {.status.interfaces[*].name}{"\n"}{end}`)
 			var lines []string
-			for line := range strings.Lines(out) {
-				lines = append(lines, strings.TrimSpace(line))
+			for line := range strings.Lines(s.shown(t, "holdfast-system", kind)) {
+				var o struct{ Status said }
+				if err := json.Unmarshal([]byte(line), &o); err != nil {
+					t.Fatal(err)
+				}
+				lines = append(lines, o.Status.String())
 			}
 			slices.Sort(lines)
 			if strings.Join(lines, "\n") != wants[0] {
@@ -153,10 +226,9 @@ func TestRolesHoldWhatIsUsedAndNothingMore(t *testing.T) {
 	for _, r := range s.requests(t, before) {
 		used[r.String()] = true
 	}
-	for _, role := range []string{"clusterrole/holdfast", "role/holdfast"} {
-		whole := s.Kubectl(t, "get", "-n", "holdfast-system", role, "-o", "json")
+	for _, role := range []string{"clusterroles/holdfast", "roles/holdfast"} {
 		var r rbacv1.ClusterRole // a Role has the same rules
-		if err := json.Unmarshal([]byte(whole), &r); err != nil {
+		if err := json.Unmarshal([]byte(s.shown(t, namespaceOf(role), role)), &r); err != nil {
 			t.Fatal(err)
 		}
 		for i, rule := range r.Rules {
@@ -172,46 +244,78 @@ func TestRolesHoldWhatIsUsedAndNothingMore(t *testing.T) {
 				if len(rules[i].Resources) == 0 {
 					rules = slices.Delete(rules, i, i+1)
 				}
-				s.without(t, role, r.Rules, rules, strings.Join(rule.Verbs, ",")+" "+resource)
+				less := rule
+				less.Resources = []string{resource}
+				s.without(t, role, r.Rules, rules, less)
 			}
 		}
 	}
 }
 
+func namespaceOf(role string) string {
+	if strings.HasPrefix(role, "clusterroles/") {
+		return ""
+	}
+	return "holdfast-system"
+}
+
 // without runs a copy with fewer rules, and wants something to be denied.
-func (s *Server) without(t *testing.T, role string, whole, rules []rbacv1.PolicyRule, what string) {
-	set := func(rules []rbacv1.PolicyRule) {
+func (s *Server) without(t *testing.T, role string, whole, rules []rbacv1.PolicyRule, less rbacv1.PolicyRule) {
+	resource, name, _ := strings.Cut(role, "/")
+	what := strings.Join(less.Verbs, ",") + " " + less.Resources[0]
+	set := func(rules []rbacv1.PolicyRule, allowed bool) {
 		patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/rules", "value": rules}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Kubectl(t, "patch", "-n", "holdfast-system", role, "--type=json", "-p", string(patch))
+		if _, err := s.of(resource, namespaceOf(role)).Patch(t.Context(), name, types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		// The authorizer watches, too.
+		eventually(t, fmt.Sprintf("%s allowed: %t", what, allowed), func() bool { return s.allows(t, less) == allowed })
 	}
 	before := len(s.requests(t, 0))
-	set(rules)
-	time.Sleep(200 * time.Millisecond) // the authorizer watches, too
+	set(rules, false)
 	var d []string
 	s.exercise(t, func() bool { d = denied(s.requests(t, before)); return len(d) > 0 })
 	if len(d) == 0 {
 		t.Errorf("%s: nobody misses %s", role, what)
 	}
 	t.Logf("%s without %s: denied %v", role, what, d)
-	set(whole)
-	time.Sleep(200 * time.Millisecond)
+	set(whole, true)
+}
+
+// allows tells whether the API lets holdfast's copies do what a rule about one resource allows first.
+func (s *Server) allows(t testing.TB, rule rbacv1.PolicyRule) bool {
+	t.Helper()
+	ask := authorizationv1.ResourceAttributes{Namespace: "holdfast-system", Verb: rule.Verbs[0], Group: rule.APIGroups[0]}
+	ask.Resource, ask.Subresource, _ = strings.Cut(rule.Resources[0], "/")
+	if len(rule.ResourceNames) > 0 {
+		ask.Name = rule.ResourceNames[0]
+	}
+	answer, err := s.API.AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{User: ServiceAccount, ResourceAttributes: &ask},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Status.Allowed
 }
 
 // Invariant 5 of package controller: where nothing happens, nothing is written but
 // the Lease.
 func TestSteadyStateWritesNothingButTheLease(t *testing.T) {
 	s := Start(t)
-	s.Apply(t, fmt.Sprintf(pool, "p", "192.0.2.0/24")+advertisement+fmt.Sprintf(node, "node1"))
+	s.Apply(t, fmt.Sprintf(pool, "p", "192.0.2.0/24")+advertisement+fmt.Sprintf(node, "node1")+oneOfEach)
+	var manifests strings.Builder
 	for i := range 30 {
 		name := fmt.Sprint("s", i)
-		s.Apply(t, service(name, "")+fmt.Sprintf(slice, name))
+		manifests.WriteString(service(name, "") + fmt.Sprintf(slice, name))
 	}
+	s.Apply(t, manifests.String())
 	one, two := s.run(t, "node1"), s.run(t, "node2")
 	eventually(t, "30 addresses announced", func() bool {
-		return strings.Count(s.Kubectl(t, "get", "services", "-o", "yaml"), "reason: Announced") == 30
+		return strings.Count(s.shown(t, "default", "services"), `"reason":"Announced"`) == 30
 	})
 	time.Sleep(3 * time.Second) // the last conditions and pool counters
 	before := len(s.requests(t, 0))

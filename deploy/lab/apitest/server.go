@@ -16,11 +16,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/deploy/lab/cluster"
@@ -32,13 +36,15 @@ const ServiceAccount = "system:serviceaccount:holdfast-system:holdfast"
 // A Server is a running API, without controllers and nodes.
 type Server struct {
 	Admin *rest.Config // may do everything
+	API   kubernetes.Interface
 	URL   string
 	Audit string // file: what ServiceAccount asked for, one JSON object a line
 
-	dir    string
-	kstack string
-	api    []string // its command line
-	stop   func()   // kills it
+	objects dynamic.Interface // of all kinds, for the administrator
+	dir     string
+	kstack  string
+	api     []string // its command line
+	stop    func()   // kills it
 }
 
 const auditPolicy = `apiVersion: audit.k8s.io/v1
@@ -77,12 +83,24 @@ func Start(t testing.TB) *Server {
 		"--audit-policy-file=" + filepath.Join(s.dir, "audit.yaml"), "--audit-log-path=" + s.Audit}
 	s.URL = fmt.Sprintf("https://127.0.0.1:%d", ports[2])
 	s.Admin = &rest.Config{Host: s.URL, BearerToken: "admin", TLSClientConfig: rest.TLSClientConfig{Insecure: true}, QPS: -1}
+	if s.API, err = kubernetes.NewForConfig(s.Admin); err != nil {
+		t.Fatal(err)
+	}
+	if s.objects, err = dynamic.NewForConfig(s.Admin); err != nil {
+		t.Fatal(err)
+	}
 	s.StartAPI(t)
 	s.file(t, "kubeconfig", fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
 "clusters":[{"name":"c","cluster":{"server":%q,"insecure-skip-tls-verify":true}}],
 "users":[{"name":"u","user":{"token":"admin"}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`, s.URL))
 	s.Kubectl(t, "apply", "-k", "../..")
-	s.Kubectl(t, "wait", "--for=condition=Established", "crd/ipaddresspools.metallb.io", "crd/l2advertisements.metallb.io")
+	for _, crd := range s.get(t, "", "customresourcedefinitions") {
+		kind, _, _ := strings.Cut(crd.GetName(), ".")
+		eventually(t, kind+" served", func() bool {
+			_, err := s.of(kind, "holdfast-system").List(t.Context(), metav1.ListOptions{})
+			return err == nil
+		})
+	}
 	return s
 }
 
@@ -111,14 +129,6 @@ func (s *Server) Kubectl(t testing.TB, args ...string) string {
 		t.Fatalf("kubectl %v: %v", args, err)
 	}
 	return out
-}
-
-// Apply creates or changes objects.
-func (s *Server) Apply(t testing.TB, manifest string) {
-	t.Helper()
-	if _, err := s.Try(manifest, "apply", "-f", "-"); err != nil {
-		t.Fatalf("kubectl apply: %v\n%s", err, manifest)
-	}
 }
 
 // Try runs kubectl as administrator with that input.
@@ -187,4 +197,14 @@ func freePorts(t testing.TB, n int) (ports []int) {
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports
+}
+
+// eventually waits until what becomes true.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not seen within 30 s: %s", what)
+		}
+	}
 }

@@ -67,7 +67,7 @@ func (o bootOrder) mountRun() error {
 	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return err
 	}
-	for _, d := range []string{stateInside, "/run/netns", "/run/lock", "/run/cni", "/run/containerd"} {
+	for _, d := range []string{stateInside, "/run/netns", "/run/lock", "/run/cni", "/run/containerd", os.TempDir()} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
 		}

@@ -8,26 +8,31 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 // A request is what a command outside asks of the supervisor.
 type request struct {
 	Verb string
-	Node string
+	Node string // or router
+	Text string // what a router is told
 }
 
 // A response is its answer.
 type response struct {
 	Error  string
 	Status *Status
+	Text   string        // what a router answered
+	Router *RouterStatus // of the one that was asked for
 }
 
 // A Status is what a lab is doing. Readiness of nodes is Kubernetes' word, not
 // the supervisor's: ask its API.
 type Status struct {
-	Nodes []NodeStatus
-	API   bool // the API server runs
+	Nodes   []NodeStatus
+	Routers []string // names
+	API     bool     // the API server runs
 }
 
 // A NodeStatus is the state of one node.
@@ -66,9 +71,14 @@ func (s *supervisor) answer(c net.Conn) {
 		return
 	}
 	var r response
-	status, err := s.obey(q)
+	var err error
+	if strings.HasPrefix(q.Verb, routerVerbs) {
+		err = s.obeyRouter(q, &r)
+	} else {
+		r.Status, err = s.obey(q)
+	}
 	s.log.Info("command", "verb", q.Verb, "node", q.Node, "error", err)
-	if r.Status = status; err != nil {
+	if err != nil {
 		r.Error = err.Error()
 	}
 	if err := json.NewEncoder(c).Encode(r); err != nil {
@@ -121,7 +131,7 @@ func (s *supervisor) obeyNode(verb string, m *machine) error {
 }
 
 func (s *supervisor) status() *Status {
-	st := &Status{API: s.apiserver.running()}
+	st := &Status{API: s.apiserver.running(), Routers: s.options.routerNames()}
 	for _, m := range s.machines {
 		n := NodeStatus{Name: m.name, Powered: m.powered(), Plugged: !m.pulled, Cut: string(m.cut)}
 		if n.Powered {
@@ -133,7 +143,7 @@ func (s *supervisor) status() *Status {
 }
 
 // ask sends one request to the supervisor.
-func (l *Lab) ask(q request) (*Status, error) {
+func (l *Lab) ask(q request) (*response, error) {
 	dir, err := os.Open(l.state)
 	if err != nil {
 		return nil, ErrNotRunning
@@ -156,16 +166,22 @@ func (l *Lab) ask(q request) (*Status, error) {
 	if r.Error != "" {
 		return nil, errors.New(r.Error)
 	}
-	return r.Status, nil
+	return &r, nil
 }
 
 func (l *Lab) order(verb, node string) error {
-	_, err := l.ask(request{verb, node})
+	_, err := l.ask(request{Verb: verb, Node: node})
 	return err
 }
 
 // Status asks the lab what it is doing.
-func (l *Lab) Status() (*Status, error) { return l.ask(request{Verb: "status"}) }
+func (l *Lab) Status() (*Status, error) {
+	r, err := l.ask(request{Verb: "status"})
+	if err != nil {
+		return nil, err
+	}
+	return r.Status, nil
+}
 
 // PowerOff takes a node's power away: its cable goes dark first, then every
 // process dies, and all but its disk is gone. It is an error if it is off.
@@ -211,7 +227,7 @@ func (l *Lab) APIStart(ctx context.Context) error {
 }
 
 // Restore undoes every outage: the API server runs, all nodes are powered,
-// plugged, joined, and Ready.
+// plugged, joined, and Ready; the routers run as they did at first.
 func (l *Lab) Restore(ctx context.Context) error {
 	status, err := l.Status()
 	if err != nil {
@@ -233,6 +249,11 @@ func (l *Lab) Restore(ctx context.Context) error {
 		}
 		if err := errors.Join(errs...); err != nil {
 			return fmt.Errorf("restoring %s: %w", n.Name, err)
+		}
+	}
+	for _, name := range status.Routers {
+		if err := l.order(routerRestore, name); err != nil {
+			return fmt.Errorf("restoring router %s: %w", name, err)
 		}
 	}
 	return l.WaitNodes(ctx)

@@ -1,7 +1,9 @@
 // Package cluster is a whole Kubernetes on one machine: etcd, API server,
 // controller-manager, scheduler, real kubelets with containerd and kube-proxy,
 // one network namespace a node, and two clients, of which one is behind a second
-// bridge, all in one world (package world).
+// bridge, all in one world (package world). If asked for, there are routers
+// too (package router): FRR and BIRD, which peer with every node, and a client
+// on the far side of them.
 //
 // It decides how a lab is built, found again, broken and mended. What is tried
 // in it is left to others.

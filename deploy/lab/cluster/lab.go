@@ -70,20 +70,35 @@ func (l *Lab) NetworkFile(name string) string { return world.NetworkFile(l.recor
 // Kubectl is kubectl with the lab's own configuration. It stands where the
 // caller stands.
 func (l *Lab) Kubectl(args ...string) *exec.Cmd {
-	argv := append([]string{filepath.Join(l.state, programsDir, "kubectl")}, args...)
+	return l.program("kubectl", args...)
+}
+
+// program is one that talks to the API server, as its administrator.
+func (l *Lab) program(name string, args ...string) *exec.Cmd {
+	argv := append([]string{filepath.Join(l.state, programsDir, name)}, args...)
 	cmd := world.EnterNetwork(l.NetworkFile(controlPlane), argv...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+l.Kubeconfig(), "KUBECACHEDIR="+filepath.Join(l.state, "kubectl"))
 	return cmd
 }
 
+// Holdfast is one of the product's commands for operators.
+func (l *Lab) Holdfast(args ...string) *exec.Cmd {
+	return l.program("holdfast", args...)
+}
+
+// Networks are the names of the lab's networks that are no node's.
+func (l *Lab) Networks() []string {
+	return append([]string{client, client2, controlPlane, fabric}, l.record.Options.behindRouters()...)
+}
+
 // Exec is argv run on a node, with the node's own mounts and processes, or in
-// the network of client, cp or fab. To start it is an error if the node is off.
+// one of the other [Lab.Networks]. To start it is an error if the node is off.
 func (l *Lab) Exec(name string, argv ...string) *exec.Cmd {
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = "/"
 	}
-	if slices.Contains([]string{client, client2, controlPlane, fabric}, name) {
+	if slices.Contains(l.Networks(), name) {
 		return world.Enter(l.record.Pid, dir, world.Command(name, argv...).Args...)
 	}
 	pid, err := l.nodePid(name)

@@ -17,7 +17,7 @@ func buildNetwork(o Options) error {
 	if err := world.AddNamespace(fabric); err != nil {
 		return err
 	}
-	for _, b := range []string{bridge, bridge2} {
+	for _, b := range []string{bridge, bridge2, bridge3} {
 		if err := world.AddBridge(fabric, b); err != nil {
 			return err
 		}
@@ -37,10 +37,14 @@ func buildNetwork(o Options) error {
 	if err := world.IP(controlPlane, podRoutes(o, "")...); err != nil {
 		return err
 	}
-	// Probes take a new source port for each request.
-	ports := map[string]string{"net/ipv4/ip_local_port_range": "1024 65535"}
-	return errors.Join(sysctl(client, ports), sysctl(client2, ports))
+	if err := errors.Join(sysctl(client, manyPorts), sysctl(client2, manyPorts)); err != nil {
+		return err
+	}
+	return plugRouters(o)
 }
+
+// manyPorts are for probes, which take a new source port for each request.
+var manyPorts = map[string]string{"net/ipv4/ip_local_port_range": "1024 65535"}
 
 // plug makes a station's namespace, with its cable and its addresses.
 func plug(s station) error {
@@ -70,6 +74,7 @@ func plugNode(o Options, s station) error {
 	routes := append(podRoutes(o, s.name),
 		fmt.Sprintf("route add default via %s", cpStation.v4()),
 		fmt.Sprintf("route add ::/0 via %s", cpStation.v6()))
+	routes = append(routes, farRoutes(o)...)
 	if err := world.IP(s.name, routes...); err != nil {
 		return err
 	}

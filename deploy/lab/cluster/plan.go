@@ -16,6 +16,7 @@ type Options struct {
 	Proxy        string `json:"proxy"`        // kube-proxy's mode: nftables or iptables
 	Holdfast     bool   `json:"holdfast"`     // install holdfast
 	HoldfastArgs string `json:"holdfastArgs"` // flags added to the DaemonSet's, parted by spaces
+	Routers      string `json:"routers"`      // names, parted by commas: frr, bird, frr2, …; empty: none
 }
 
 // maxNodes keeps nodes below the client in the last byte of an address.
@@ -31,7 +32,7 @@ func (o Options) check() error {
 	if !o.Holdfast && o.HoldfastArgs != "" {
 		return errors.New("flags for holdfast in a lab without holdfast")
 	}
-	return nil
+	return o.checkRouters()
 }
 
 // The names of network namespaces that are no nodes.
@@ -40,14 +41,17 @@ const (
 	controlPlane = "cp"      // etcd, API server, controller-manager, scheduler
 	client       = "client"  // probes
 	client2      = "client2" // does so behind a second bridge
+	far          = "far"     // does so behind the routers
 )
 
 const (
 	bridge      = "br0"
 	bridge2     = "br1"    // client2 is behind it
+	bridge3     = "br2"    // the far segment: the routers' other side, and far
 	trunk       = "trunk0" // the end of the cable between the bridges that is in the first
 	trunk2      = "trunk1"
 	device      = "eth0" // the one interface of everything that is plugged in
+	farDevice   = "eth1" // a router's interface on the far segment
 	apiPort     = 6443
 	serviceAPI  = "10.96.0.1" // the API server's Service
 	serviceNets = "10.96.0.0/16,fd00:96::/112"
@@ -60,10 +64,20 @@ type station struct {
 	id   int // last part of its addresses
 }
 
-func (s station) v4() netip.Addr { return netip.AddrFrom4([4]byte{172, 30, 0, byte(s.id)}) }
+func (s station) v4() netip.Addr {
+	if s.name == far {
+		return s.farV4()
+	}
+	return netip.AddrFrom4([4]byte{172, 30, 0, byte(s.id)})
+}
 
 // v6 shows the decimal id, as people read it: fd30::11 is 172.30.0.11.
-func (s station) v6() netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd30::%d", s.id)) }
+func (s station) v6() netip.Addr {
+	if s.name == far {
+		return s.farV6()
+	}
+	return netip.MustParseAddr(fmt.Sprintf("fd30::%d", s.id))
+}
 
 func (s station) mac() net.HardwareAddr { return net.HardwareAddr{0x02, 0, 172, 30, 0, byte(s.id)} }
 
@@ -72,8 +86,11 @@ func (s station) cable() string { return "v-" + s.name }
 
 // bridge is what the station is plugged into.
 func (s station) bridge() string {
-	if s.name == client2 {
+	switch s.name {
+	case client2:
 		return bridge2
+	case far:
+		return bridge3
 	}
 	return bridge
 }
@@ -87,6 +104,7 @@ var (
 	cpStation      = station{controlPlane, 2}
 	clientStation  = station{client, 100}
 	client2Station = station{client2, 101}
+	farStation     = station{far, 102}
 )
 
 func nodeStation(number int) station { return station{fmt.Sprintf("node%d", number), 10 + number} }

@@ -58,6 +58,9 @@ func (s source) cache() string {
 // holdfastImage is where the product's image is expected.
 func (s source) holdfastImage() string { return filepath.Join(s.root, "bin", "holdfast.tar") }
 
+// holdfastProgram is where the product's program is expected, beside its image.
+func (s source) holdfastProgram() string { return filepath.Join(s.root, "bin", "holdfast") }
+
 // key names what is built from some files by the Go that is installed.
 func (s source) key(ctx context.Context, files ...string) (string, error) {
 	sum := sha256.New()

@@ -28,6 +28,8 @@ type supervisor struct {
 
 	etcd, apiserver, controllers, scheduler *program
 
+	routers map[string]*routing // by name
+
 	mu       sync.Mutex // held by a command
 	machines []*machine
 }
@@ -115,6 +117,9 @@ func (s *supervisor) bringUp(ctx context.Context) error {
 		if err := s.powerOn(m); err != nil {
 			return err
 		}
+	}
+	if err := s.startRouters(ctx); err != nil {
+		return err
 	}
 	cfg := s.rest()
 	if err := until(ctx, bootTime, func(ctx context.Context) error { return apiReady(ctx, cfg) }); err != nil {

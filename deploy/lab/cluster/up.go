@@ -95,6 +95,9 @@ func prepare(ctx context.Context, state string, o Options, progress io.Writer) e
 	}
 	if o.Holdfast {
 		b.images = append(b.images, s.holdfastImage())
+		if err := linkOrCopy(s.holdfastProgram(), filepath.Join(state, programsDir, "holdfast")); err != nil {
+			return err
+		}
 	}
 	for _, tar := range b.images {
 		if err := linkOrCopy(tar, filepath.Join(state, imagesDir, filepath.Base(tar))); err != nil {

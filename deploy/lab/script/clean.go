@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,11 @@ import (
 func clean(ctx context.Context, lab Lab, a *api, n Needs) error {
 	if len(lab.Nodes()) < n.Nodes {
 		return fmt.Errorf("the scenario needs %d nodes and the lab has %d: lab up --nodes %d", n.Nodes, len(lab.Nodes()), n.Nodes)
+	}
+	for _, name := range commas(n.Routers) {
+		if !slices.Contains(lab.Routers(), name) {
+			return fmt.Errorf("the scenario needs routers %s and the lab has %s: lab up --routers %s", n.Routers, orNone(lab.Routers()), n.Routers)
+		}
 	}
 	if err := lab.Restore(ctx); err != nil {
 		return fmt.Errorf("mending the lab: %w", err)
@@ -64,7 +70,7 @@ func cleanObjects(ctx context.Context, a *api) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range []schema.GroupVersionResource{advertisements, pools} {
+	for _, r := range []schema.GroupVersionResource{advertisements, routed, peers, profiles, communities, pools} {
 		err := a.each(ctx, r, namespace, func(name string) error { return a.remove(ctx, r, namespace, name, nil) })
 		if err != nil && !strings.Contains(err.Error(), "could not find the requested resource") { // no CRDs: no holdfast
 			return err
@@ -163,7 +169,7 @@ func cleanNetworks(lab Lab) error {
 		return err
 	}
 	var addresses []byte
-	for _, client := range clients {
+	for _, client := range clients(lab) {
 		if out, err := lab.Exec(client, "ip", "neigh", "flush", "all", "nud", "all", "dev", "eth0").CombinedOutput(); err != nil {
 			return fmt.Errorf("forgetting neighbours: %w: %s", err, out)
 		}

@@ -12,7 +12,7 @@ import (
 
 func init() {
 	add("faults", map[string]verb{
-		"fabric": {"", "lose PERCENT | split NAME... | whole", "lose: so many of all frames between stations, by chance. split: nothing passes between\nthese stations (nodes, client, client2, cp) and the others", (*run).fabric},
+		"fabric": {"", "lose PERCENT | split NAME... | whole", "lose: so many of all frames between stations, by chance. split: nothing passes between\nthese stations (nodes, routers, client, client2, cp) and the others", (*run).fabric},
 		"busy":   {"", "on|off", "keeps every processor of this machine busy, with four processes each", (*run).busy},
 	})
 }
@@ -30,7 +30,7 @@ func (r *run) fabric(_ context.Context, args []string) error {
 	case kind == "split" && len(args) > 1:
 		var side []string
 		for _, name := range args[1:] {
-			if !slices.Contains(append([]string{"cp", "client", "client2"}, r.lab.Nodes()...), name) {
+			if !slices.Contains(slices.Concat([]string{"cp", "client", "client2"}, r.lab.Nodes(), r.lab.Routers()), name) {
 				return fmt.Errorf("%q is no station of this lab", name)
 			}
 			if name == "client2" {

@@ -18,7 +18,7 @@ func init() {
 		"uncordon": {"", "NODE", "kubectl uncordon", func(r *run, _ context.Context, args []string) error {
 			return r.ctl(append([]string{"uncordon"}, args...)...)
 		}},
-		"exec": {"", "NAME CMD...", "runs a command on a node, or in the network of client, client2, cp or fab. A client's\naddresses of a single host and a node's macvlans are taken away before the next scenario", (*run).exec},
+		"exec": {"", "NAME CMD...", "runs a command on a node, or in the network of client, client2, far, cp, fab or a router. A client's\naddresses of a single host and a node's macvlans are taken away before the next scenario", (*run).exec},
 		"label": {"", "NODE K=V|K-...", "kubectl label node", func(r *run, _ context.Context, args []string) error {
 			return r.ctl(append([]string{"label", "--overwrite", "node"}, args...)...)
 		}},

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 
@@ -144,12 +146,18 @@ func (c choice) scripts(args []string) (scripts []*Script, err error) {
 // lab opens the lab that runs here, or brings one up.
 func (c choice) lab(ctx context.Context, dir string, scripts []*Script, progress io.Writer) (l *cluster.Lab, brought bool, err error) {
 	nodes := max(c.nodes, 3)
+	var routers []string
 	for _, s := range scripts {
 		nodes = max(nodes, s.Needs.Nodes)
+		for _, name := range commas(s.Needs.Routers) {
+			if !slices.Contains(routers, name) {
+				routers = append(routers, name)
+			}
+		}
 	}
 	l, err = cluster.Open(dir)
 	if errors.Is(err, cluster.ErrNotRunning) {
-		o := cluster.Options{Nodes: nodes, Proxy: "nftables", Holdfast: true, HoldfastArgs: scripts[0].Needs.Flags}
+		o := cluster.Options{Nodes: nodes, Proxy: "nftables", Holdfast: true, HoldfastArgs: scripts[0].Needs.Flags, Routers: strings.Join(routers, ",")}
 		if c.proxy != "" {
 			o.Proxy = c.proxy
 		}

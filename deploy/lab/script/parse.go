@@ -42,6 +42,8 @@ type Needs struct {
 	Nodes int    // at least so many; 0: any number
 	Proxy string // "": any
 	Flags string // holdfast's
+	// Routers that must be there, parted by commas.
+	Routers string
 }
 
 // DefaultFlags make a scenario short: a change that the settle time is to bridge comes
@@ -111,10 +113,12 @@ func (s *Script) header(verb string, words []Word) error {
 			s.Needs.Proxy = value
 		case "flags":
 			s.Needs.Flags = value
+		case "routers":
+			s.Needs.Routers = value
 		case "defaults":
 			s.Needs.Flags = ""
 		default:
-			return fmt.Errorf("needs %s: want nodes=N, proxy=MODE, flags='…' or defaults", w.plain())
+			return fmt.Errorf("needs %s: want nodes=N, proxy=MODE, routers=NAME,NAME, flags='…' or defaults", w.plain())
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@ func TestParse(t *testing.T) {
 	s, err := Parse("x.txtar", []byte(`# What it shows.
 # More about it.
 
-needs nodes=4 proxy=iptables flags='--settle=1s --dwell=2s'
+needs nodes=4 proxy=iptables routers=frr,bird2 flags='--settle=1s --dwell=2s'
 tags slice long
 set KEY 'it''s a $KEY'   # the end of the line
   edit a key=$KEY.x
@@ -26,7 +26,7 @@ kind: Service
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Summary != "What it shows." || s.Needs != (Needs{4, "iptables", "--settle=1s --dwell=2s"}) || !s.Is("slice") || !s.Is("long") || s.Is("x") {
+	if s.Summary != "What it shows." || s.Needs != (Needs{4, "iptables", "--settle=1s --dwell=2s", "frr,bird2"}) || !s.Is("slice") || !s.Is("long") || s.Is("x") {
 		t.Errorf("%+v", s)
 	}
 	if string(s.Files["f.yaml"]) != "kind: Service\n" || len(s.Lines) != 3 {

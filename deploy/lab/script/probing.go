@@ -18,8 +18,8 @@ import (
 
 func init() {
 	add("traffic", map[string]verb{
-		"probe": {"", "start [NAME:] TARGET... [rate=N] [flows=fresh|steady] [cold=yes] [from=client2] | stop",
-			"sends new flows to every target from the client, N a second (else what lab run says,\n1000), until stop. It begins, and marks, when every target answers (cold: at once).\nclient2 is behind a second bridge", (*run).probe},
+		"probe": {"", "start [NAME:] TARGET... [rate=N] [flows=fresh|steady] [cold=yes] [from=client2|far] | stop",
+			"sends new flows to every target from the client, N a second (else what lab run says,\n1000), until stop. It begins, and marks, when every target answers (cold: at once).\nclient2 is behind a second bridge, far behind the routers", (*run).probe},
 		"control": {"", "SVC PORT... at=ADDR,ADDR via=NODE [policy=] [app=] | move ADDR,ADDR NODE",
 			"a Service that holdfast has nothing to do with: of another class, its status written and\nits neighbour entry set by hand. What is lost on it kube-proxy loses", (*run).control},
 	})
@@ -95,7 +95,13 @@ func (r *run) probe(ctx context.Context, args []string) error {
 }
 
 // clients are the stations that can send probes, the usual one first.
-var clients = []string{"client", "client2"}
+func clients(lab Lab) []string {
+	all := []string{"client", "client2"}
+	if len(lab.Routers()) > 0 {
+		all = append(all, "far")
+	}
+	return all
+}
 
 // start runs `lab probe` in a client's network.
 func (r *run) start(from string, targets map[probe.Target]string, flags []string) (*probing, error) {
@@ -103,11 +109,12 @@ func (r *run) start(from string, targets map[probe.Target]string, flags []string
 	for t := range targets {
 		args = append(args, t.String())
 	}
+	all := clients(r.lab)
 	if from == "" {
-		from = clients[0]
+		from = all[0]
 	}
-	if !slices.Contains(clients, from) {
-		return nil, fmt.Errorf("from=%s: want one of %s", from, strings.Join(clients, ", "))
+	if !slices.Contains(all, from) {
+		return nil, fmt.Errorf("from=%s: want one of %s (far is there if the lab has routers)", from, strings.Join(all, ", "))
 	}
 	p := &probing{cmd: r.lab.Self(from, args...), targets: targets, done: make(chan error, 1),
 		ended: make(chan probe.Segment, 16), from: time.Now()}

@@ -248,6 +248,9 @@ func (r *run) evidence() string {
 		fmt.Fprintf(&b, "\nprobe %s\n", name)
 		_ = r.probes[name].report.WriteText(&b)
 	}
+	for _, name := range r.lab.Routers() {
+		_ = os.WriteFile(filepath.Join(dir, name+".txt"), []byte(r.lab.RouterReport(name)), 0o644)
+	}
 	_ = os.WriteFile(filepath.Join(dir, "story.txt"), []byte(b.String()), 0o644)
 	return dir
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -16,15 +17,48 @@ func init() {
 	})
 	add("claims", map[string]verb{
 		"measure":  {"", "NAME [TARGET...]", "keeps, for each family, the longest silence of the targets together as one sample of NAME", (*run).measure},
-		"measured": {"", "NAME [p50=] [p99=] [max=] [lost=]", "the samples of NAME, of each family, are within bounds; they are kept as a figure", (*run).measured},
+		"measured": {"", "NAME [p50=] [p99=] [max=] [lost=]", "the samples of NAME (of measure: of each family; of unrouted: of each router and family) are\nwithin bounds; they are kept as a figure", (*run).measured},
 	})
 }
 
-// samples are the longest silences of a series, by family.
+// samples are the times of a series, by what they are of: a family, or a router and one.
 type samples struct {
-	silences map[string][]time.Duration
-	lost     map[string]int
-	sent     map[string]int
+	what  string // such as "silent for"
+	times map[string][]time.Duration
+	lost  map[string]int
+	sent  map[string]int
+}
+
+// sampled returns the series of that name.
+func (r *run) sampled(name, what string) *samples {
+	if r.samples == nil {
+		r.samples = map[string]*samples{}
+	}
+	if r.samples[name] == nil {
+		r.samples[name] = &samples{what, map[string][]time.Duration{}, map[string]int{}, map[string]int{}}
+	}
+	return r.samples[name]
+}
+
+func (s *samples) add(of string, d time.Duration, lost, sent int) {
+	s.times[of] = append(s.times[of], d)
+	s.lost[of] += lost
+	s.sent[of] += sent
+}
+
+// requests tells how many were lost, if the series is about requests.
+func (s *samples) requests(of string) string {
+	if s.sent[of] == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; lost %d of %d", s.lost[of], s.sent[of])
+}
+
+func familyOf(a netip.Addr) string {
+	if a.Is6() {
+		return "IPv6"
+	}
+	return "IPv4"
 }
 
 func (r *run) repeat(ctx context.Context, args []string) error {
@@ -67,26 +101,15 @@ func (r *run) measure(_ context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if r.samples == nil {
-		r.samples = map[string]*samples{}
-	}
-	s := r.samples[args[0]]
-	if s == nil {
-		s = &samples{silences: map[string][]time.Duration{}, lost: map[string]int{}, sent: map[string]int{}}
-		r.samples[args[0]] = s
-	}
-	longest := map[string]time.Duration{}
+	longest, lost, sent := map[string]time.Duration{}, map[string]int{}, map[string]int{}
 	for _, t := range results {
-		family := "IPv4"
-		if t.Target.Addr.Addr().Is6() {
-			family = "IPv6"
-		}
+		family := familyOf(t.Target.Addr.Addr())
 		longest[family] = max(longest[family], t.Longest().Length)
-		s.lost[family] += t.Lost
-		s.sent[family] += t.Sent
+		lost[family] += t.Lost
+		sent[family] += t.Sent
 	}
 	for family, d := range longest {
-		s.silences[family] = append(s.silences[family], d)
+		r.sampled(args[0], "silent for").add(family, d, lost[family], sent[family])
 	}
 	fmt.Fprintf(r.out, "          %s: silent for %v\n", args[0], longest)
 	return nil
@@ -105,18 +128,18 @@ func (r *run) measured(_ context.Context, args []string) error {
 		return fmt.Errorf("%s was not measured", args[0])
 	}
 	var wrong []string
-	for _, family := range slices.Sorted(maps.Keys(s.silences)) {
-		all := slices.Sorted(slices.Values(s.silences[family]))
+	for _, of := range slices.Sorted(maps.Keys(s.times)) {
+		all := slices.Sorted(slices.Values(s.times[of]))
 		figures := map[string]time.Duration{"p50": percentile(all, 50), "p99": percentile(all, 99), "max": all[len(all)-1]}
-		r.note("%s, %s: silent for p50 %s, p99 %s, worst %s in %d; lost %d of %d", args[0], family, short(figures["p50"]),
-			short(figures["p99"]), short(figures["max"]), len(all), s.lost[family], s.sent[family])
+		r.note("%s, %s: %s p50 %s, p99 %s, worst %s in %d%s", args[0], of, s.what, short(figures["p50"]),
+			short(figures["p99"]), short(figures["max"]), len(all), s.requests(of))
 		for _, what := range []string{"p50", "p99", "max"} {
 			bound, err := duration(o, what, time.Hour)
 			if err != nil {
 				return err
 			}
 			if figures[what] > bound {
-				wrong = append(wrong, fmt.Sprintf("%s %s of %s is above %s", family, what, short(figures[what]), bound))
+				wrong = append(wrong, fmt.Sprintf("%s %s of %s is above %s", of, what, short(figures[what]), bound))
 			}
 		}
 		if text, bounded := o["lost"]; bounded {
@@ -124,8 +147,8 @@ func (r *run) measured(_ context.Context, args []string) error {
 			if err != nil {
 				return err
 			}
-			if s.lost[family] > most {
-				wrong = append(wrong, fmt.Sprintf("%s lost %d of %d", family, s.lost[family], s.sent[family]))
+			if s.lost[of] > most {
+				wrong = append(wrong, fmt.Sprintf("%s lost %d of %d", of, s.lost[of], s.sent[of]))
 			}
 		}
 	}

@@ -37,8 +37,8 @@ after it can be named in commands (apply). The first line that begins with # is 
 summary. Blanks separate words, single quotes hold together, $NAME is a variable, # begins
 a comment. "! command" says that the command must fail. Before the first command:
 
-  needs nodes=N proxy=MODE flags='--settle=5s …'   what the lab must be, and holdfast's
-        flags (else ` + DefaultFlags + `); needs defaults: none
+  needs nodes=N proxy=MODE routers=frr,bird flags='--settle=5s …'   what the lab must be,
+        and holdfast's flags (else ` + DefaultFlags + `); needs defaults: none
   tags WORD...                                     for lab run --only WORD, --skip WORD
 
 Every scenario begins with a clean state. Claims over a time look at everything since the
@@ -47,6 +47,10 @@ claim that does not hold fails it and lets it go on.
 
 A SVC is NAME or NAMESPACE/NAME. A TARGET is SVC (each port of each of its addresses),
 SVC:tcp/80, or tcp:ADDRESS:80; in claims NAME: before them means that probe. An ADDR is an address or SVC, which means all of its own.
+A ROUTER is frr or bird, or one of several such as frr2; each peers with every node, AS 65000, at
+172.30.0.51 and fd30::51, .52 and ::52, … in the order in which the lab has them. far, a client, is
+on their other side, in 172.31.0.0/24 and fd31::/64; addresses that it is to reach by BGP alone must
+not lie in 172.30.0.0/24 or fd30::/64.
 `
 
 // Help writes all verbs.

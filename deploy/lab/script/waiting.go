@@ -29,12 +29,15 @@ addresses SVC ADDR...      it has exactly these
 endpoints SVC NODE...      its ready endpoints are on exactly these nodes; NODE may be none
 condition SVC TYPE REASON  its condition has this reason
 event SVC REASON           an Event about it has this reason
-answered TARGET...         each target answers every request for 300 ms
+answered TARGET... [from=] each target answers every request for 300 ms
 quiet ADDR...              nobody has announced it, unasked, for 5 s
 owner ADDR NODE            NODE, and nobody else, answers for it
 node NODE ready|notready   the Node's condition
 rollout KIND/NAME          kubectl rollout status, in holdfast-system
-holdfast                   every holdfast pod is ready and one of them leads`
+holdfast                   every holdfast pod is ready and one of them leads
+routes ROUTER,... ADDR... nodes=NODE,...
+bgp ROUTER,... NODE,... up|down
+bfd ROUTER,... NODE,... up|down     these as the claims of the same names`
 
 func (r *run) sleep(ctx context.Context, args []string) error {
 	if err := want(1, args, "a duration"); err != nil {
@@ -58,7 +61,7 @@ func (r *run) setMark(context.Context, []string) error {
 }
 
 func (r *run) wait(ctx context.Context, args []string) error {
-	args, o, err := options(args, "within")
+	args, o, err := options(args, "within", "from", "nodes")
 	if err == nil {
 		err = want(1, args, "what to wait for")
 	}
@@ -70,6 +73,11 @@ func (r *run) wait(ctx context.Context, args []string) error {
 		return err
 	}
 	what, args := args[0], args[1:]
+	for _, key := range []string{"from", "nodes"} {
+		if value, ok := o[key]; ok {
+			args = append(args, key+"="+value)
+		}
+	}
 	ask, ok := waits[what]
 	if !ok {
 		return fmt.Errorf("wait %s: want one of\n%s", what, waitHelp)
@@ -91,7 +99,11 @@ func init() { // not in the declaration, which would go in a circle
 		"condition":  func(r *run, _ context.Context, args []string) error { return r.hasCondition(args) },
 		"event":      (*run).hasEvent,
 		"answered": func(r *run, ctx context.Context, args []string) error {
-			return r.answers(ctx, clients[0], args)
+			args, o, err := options(args, "from")
+			if err != nil {
+				return err
+			}
+			return r.answers(ctx, o["from"], args)
 		},
 		"quiet": func(r *run, _ context.Context, args []string) error { return r.isQuiet(args) },
 		"owner": (*run).isOwner,
@@ -100,6 +112,9 @@ func init() { // not in the declaration, which would go in a circle
 			return r.ctl(append([]string{"rollout", "status", "-n", namespace, "--timeout=120s"}, args...)...)
 		},
 		"holdfast": func(r *run, ctx context.Context, _ []string) error { return holdfastIsWell(ctx, r.lab, r.api) },
+		"routes":   (*run).routes,
+		"bgp":      (*run).bgp,
+		"bfd":      (*run).bfd,
 	}
 }
 

@@ -1,0 +1,9 @@
+package script
+
+import (
+	"testing"
+
+	"holdfast.dev/holdfast/deploy/world"
+)
+
+func TestMain(m *testing.M) { world.Main(m.Run) }
