@@ -7,7 +7,7 @@ export GOFLAGS := -trimpath -buildvcs=false
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 IMAGE ?= holdfast:dev
 
-GO_DIRS := allocator cmd controller deploy layer2 speaker
+GO_DIRS := allocator bgp cmd controller deploy layer2 speaker
 LAB_PARTS := ./cluster ./demo ./echo ./probe ./scenarios ./script ./witness # the rest is tested by e2e
 # New flows a second to each port of each address.
 RATE ?= 1000
@@ -15,7 +15,7 @@ RATE ?= 1000
 LONG ?= --skip series
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help demo test check lab e2e series bench image manifests
+.PHONY: help demo test check lab e2e series containerlab bench image manifests
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\t\1\t/' | expand -t 4,16
@@ -27,11 +27,12 @@ test: packages ## all tests that need no cluster; the first run compiles for abo
 	@echo "compiling and testing; the first run takes about three minutes, later ones under one"
 	go test ./...
 	cd deploy/lab && go test $(LAB_PARTS)
+	cd deploy/containerlab && go test .
 
-check: ## format, vet, staticcheck, layers, and whether generated files are up to date; both modules
+check: ## format, vet, staticcheck, layers, and whether generated files are up to date; all modules
 	@unformatted=$$(gofmt -l $(GO_DIRS)); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
-	go vet ./... && cd deploy/lab && go vet ./...
-	$(STATICCHECK) ./... && cd deploy/lab && $(STATICCHECK) ./...
+	go vet ./... && cd deploy/lab && go vet ./... && cd ../containerlab && go vet ./...
+	$(STATICCHECK) ./... && cd deploy/lab && $(STATICCHECK) ./... && cd ../containerlab && $(STATICCHECK) ./...
 	go test -count=1 -run Layer ./cmd/holdfast
 	@was=$$(mktemp -d) && cp -r deploy/crds controller/api "$$was" && $(MAKE) --no-print-directory manifests && \
 	diff -r deploy/crds "$$was/crds" && diff -r controller/api "$$was/api" && rm -r "$$was" || \
@@ -45,8 +46,11 @@ e2e: lab bin/holdfast.tar ## all scenarios in a real cluster with kube-proxy nft
 series: lab bin/holdfast.tar ## owners that die, planned changes, false alarms: dozens of times each; more than two hours
 	bin/lab run --rate $(RATE) --only series
 
+containerlab: packages bin/clab bin/holdfast.tar ## topologies with FRR and BIRD: up, checked, down; two minutes, once built
+	bin/clab check
+
 bench: lab bin/holdfast.tar ## speed and memory, beside what they are measured against; ten minutes
-	go test -run '^$$' -bench . -benchmem ./allocator ./layer2 ./speaker
+	go test -run '^$$' -bench . -benchmem ./allocator ./bgp ./bgp/bfd ./layer2 ./speaker
 	cd deploy/lab && go test -run '^$$' -bench . -benchtime 1x .
 
 lab: packages bin/lab ## build bin/lab, and Kubernetes once: six to eight minutes on two idle cores
@@ -69,6 +73,9 @@ bin/holdfast.tar: bin/holdfast
 
 bin/lab: FORCE
 	@cd deploy/lab && go build -o ../../bin/lab .
+
+bin/clab: FORCE
+	@cd deploy/containerlab && go build -o ../../bin/clab .
 
 packages: # install the Debian packages that tests and lab need, or say which are missing
 	@missing=; for p in $$(sed -n 's/^\([a-z][^ ]*\).*/\1/p' deploy/lab/cluster/packages.txt); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
