@@ -92,8 +92,9 @@
 //  17. Of nodes that may answer for the same addresses and are of the same weight,
 //     none is given one while it owns clearly more than another (Crowded).
 //  18. Every BGPAdvertisement of a Service that is served makes one Route, from those
-//     of the nodes that it selects. Only where an older one gives the same prefix
-//     another local preference on the same session is it left out, and the Service told.
+//     of the nodes that it selects. Only on nodes where an older one gives the same
+//     prefix another local preference on the same session is it left out, and the
+//     Service told.
 //
 // # Left to others
 //

@@ -66,6 +66,9 @@ func drawBGPAdvertisement(t *rapid.T) BGPAdvertisement {
 	if often(t, 3, "peers") {
 		ad.Peers = []string{pick(t, "peer", "t0", "t1")}
 	}
+	if often(t, 3, "without") {
+		ad.Without = []string{pick(t, "pool", "p0", "p1", "p9")}
+	}
 	ad.LocalPref = uint32(pick(t, "preference", 0, 100, 200))
 	ad.Weighted = often(t, 3, "weighted")
 	return ad

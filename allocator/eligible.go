@@ -79,7 +79,7 @@ func (s *Snapshot) base(p protocol, ads []string) *base {
 	}
 	b := &base{ads: ads}
 	for _, name := range slices.Sorted(maps.Keys(s.nodes)) {
-		if n := s.nodes[name]; !n.Excluded && !n.Unreachable {
+		if n := s.nodes[name]; n.usable() {
 			if st := p.standing(n, ads); len(st.ads) > 0 {
 				b.standings = append(b.standings, st)
 				b.candidates = append(b.candidates, st.Candidate)

@@ -181,6 +181,9 @@ type Node struct {
 	Unreachable bool         // condition NetworkUnavailable is true
 }
 
+// usable tells whether a node may announce anything.
+func (n Node) usable() bool { return !n.Excluded && !n.Unreachable }
+
 // Endpoints is one EndpointSlice, reduced to counts per node.
 type Endpoints struct {
 	Service ServiceName

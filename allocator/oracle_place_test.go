@@ -40,9 +40,14 @@ func matching(selectors []Selector, labels map[string]string) bool {
 	return len(selectors) == 0 || slices.ContainsFunc(selectors, func(s Selector) bool { return s.Matches(labels) })
 }
 
-// likened are the BGPAdvertisements as far as they are like L2Advertisements.
-func (j *judge) likened() (out []Advertisement) {
+// likened are the BGPAdvertisements that may be for an address, as far as they are
+// like L2Advertisements.
+func (j *judge) likened(a netip.Addr) (out []Advertisement) {
+	pool, _ := j.poolFor(a)
 	for _, b := range values(j.routes) {
+		if slices.Contains(b.Without, pool) {
+			continue
+		}
 		out = append(out, Advertisement{
 			Name: b.Name, Pools: b.Pools, PoolSelectors: b.PoolSelectors, NodeSelectors: b.NodeSelectors, ServiceSelectors: b.ServiceSelectors,
 		})
@@ -50,9 +55,9 @@ func (j *judge) likened() (out []Advertisement) {
 	return out
 }
 
-// adsFor are those of the advertisements that are for a Service on an address.
-func (j *judge) adsFor(all []Advertisement, v Service, a netip.Addr) (out []Advertisement) {
-	pool, labels := j.owners[a], map[string]string(nil)
+// poolFor is the pool that an address is of, or was taken from, and its labels.
+func (j *judge) poolFor(a netip.Addr) (pool string, labels map[string]string) {
+	pool = j.owners[a]
 	for _, r := range j.residents(a) {
 		if i := slices.IndexFunc(r.Record.Pools, func(m PoolMark) bool { return m.Addr == a }); i >= 0 && pool == "" {
 			pool, labels = r.Record.Pools[i].Pool, r.Record.Pools[i].Labels
@@ -61,6 +66,12 @@ func (j *judge) adsFor(all []Advertisement, v Service, a netip.Addr) (out []Adve
 	if p, ok := j.pools[pool]; ok {
 		labels = p.Labels
 	}
+	return pool, labels
+}
+
+// adsFor are those of the advertisements that are for a Service on an address.
+func (j *judge) adsFor(all []Advertisement, v Service, a netip.Addr) (out []Advertisement) {
+	pool, labels := j.poolFor(a)
 	for _, ad := range all {
 		named := slices.Contains(ad.Pools, pool) || len(ad.PoolSelectors) > 0 && matching(ad.PoolSelectors, labels)
 		if pool != "" && (named || len(ad.Pools)+len(ad.PoolSelectors) == 0) && matching(ad.ServiceSelectors, v.Labels) {
@@ -75,13 +86,14 @@ type say struct {
 	Service
 	ads      []Advertisement
 	eligible map[string]bool
+	served   bool
 }
 
 // placed judges one seat (invariants 14, 15 and 18).
 func (j *judge) placed(a netip.Addr, seat Seat) error {
 	want := map[string]bool{} // who is not served, and why
 	layer2, says2 := j.chosen(a, values(j.ads), want)
-	bgp, says := j.chosen(a, j.likened(), want)
+	bgp, says := j.chosen(a, j.likened(a), want)
 	for _, v := range j.residents(a) {
 		if _, any := j.endpointsOf(v.Name); !any {
 			want[fmt.Sprint(v.Name, NoEndpoints)] = true
@@ -92,14 +104,45 @@ func (j *judge) placed(a netip.Addr, seat Seat) error {
 	if err := j.routed(a, seat, bgp, says); err != nil {
 		return err
 	}
+	if err := j.working(seat, slices.Concat(says2, says)); err != nil {
+		return err
+	}
 	return compare(seat, layer2, want, says2)
+}
+
+// working judges on which nodes, usable or not, a seat says that its Services work.
+func (j *judge) working(seat Seat, says []say) error {
+	var count []Service // on whom it depends
+	for _, s := range says {
+		if s.served {
+			count = append(count, s.Service)
+		}
+	}
+	if len(count) == 0 {
+		for _, v := range j.residents(seat.Addr) {
+			if _, any := j.endpointsOf(v.Name); any {
+				count = append(count, v)
+			}
+		}
+	}
+	for n := range j.nodes {
+		works := len(count) > 0
+		for _, v := range count {
+			nodes, _ := j.endpointsOf(v.Name)
+			works = works && (!v.Local || nodes[n])
+		}
+		if seat.WorksOn(n) != works {
+			return fmt.Errorf("%s works on %s: said %v, and is %v", seat.Addr, n, seat.WorksOn(n), works)
+		}
+	}
+	return nil
 }
 
 // chosen finds the nodes for an address by one protocol, and what its Services say.
 func (j *judge) chosen(a netip.Addr, all []Advertisement, want map[string]bool) (nodes []string, says []say) {
 	for _, v := range j.residents(a) {
 		nodes, any := j.endpointsOf(v.Name)
-		s := say{v, j.adsFor(all, v, a), map[string]bool{}}
+		s := say{v, j.adsFor(all, v, a), map[string]bool{}, false}
 		if !any || len(s.ads) == 0 {
 			continue
 		}
@@ -114,6 +157,7 @@ func (j *judge) chosen(a netip.Addr, all []Advertisement, want map[string]bool) 
 	}
 	best, nodes := j.together(says)
 	for i, s := range says {
+		says[i].served = best[i] == '1'
 		switch {
 		case len(s.eligible) == 0:
 			want[fmt.Sprint(s.Name, NoNode)] = true
@@ -149,19 +193,17 @@ func (j *judge) routed(a netip.Addr, seat Seat, nodes []string, says []say) erro
 		if len(peers) == 0 {
 			peers = []string{"t0", "t1"}
 		}
-		clash := false
 		for _, n := range nodes {
-			if matching(ad.NodeSelectors, j.nodes[n].Labels) {
-				from = append(from, n)
-			}
-		}
-		for _, n := range from {
+			clash := false
 			for _, p := range peers {
 				before, there := preference[fmt.Sprint(n, p, bits)]
 				clash = clash || there && before != ad.LocalPref
 			}
+			if matching(ad.NodeSelectors, j.nodes[n].Labels) && !clash {
+				from = append(from, n)
+			}
 		}
-		if clash || len(from) == 0 {
+		if len(from) == 0 {
 			continue
 		}
 		for _, n := range from {

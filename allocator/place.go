@@ -19,8 +19,9 @@ type Seat struct {
 	Layer2   []Candidate   // the nodes that may answer ARP and NDP for it, by name; empty: none may
 	Routes   []Route       // what BGP routers are told of it, by which nodes; by the names of advertisements
 	Full     []string      // nodes, usable or not, with a usable endpoint of every Service that is served, sorted
-	// Local: of the Services that are served some have policy Local, and only
-	// LocalNodes, usable or not, sorted, have a usable endpoint of each of those.
+	// Local: of the Services that are served (if none is: of those with a usable
+	// endpoint) some have policy Local, and only LocalNodes, usable or not, sorted,
+	// have a usable endpoint of each of those; or no Service has one at all.
 	Local      bool
 	LocalNodes []string
 	// HealthPorts are the healthCheckNodePorts that answer 200 on a node which
@@ -144,7 +145,7 @@ func (c *claim) on(n *standing) bool {
 func (s *Snapshot) seat(a netip.Addr, residents []*service) Seat {
 	seat := Seat{Addr: a, Services: namesOf(residents)}
 	pool, labels := s.origin(a, residents)
-	var layer2, bgp []*claim
+	var layer2, bgp, all []*claim
 	for _, v := range residents {
 		usable := s.usable(v.Name)
 		if usable.none() {
@@ -152,10 +153,11 @@ func (s *Snapshot) seat(a netip.Addr, residents []*service) Seat {
 			continue
 		}
 		local := seat.local(v)
-		by2, by := s.layer2.advertising(pool, labels, v.Labels), s.bgp.advertising(pool, labels, v.Labels)
+		by2, by := s.layer2.advertising(pool, labels, v.Labels), s.advertisedBy(pool, labels, v.Labels)
 		if len(by2)+len(by) == 0 {
 			seat.unserved(v, Reason{Code: NoAdvertisement, Addr: a, Pool: pool})
 		}
+		all = append(all, &claim{v, local, usable, nil})
 		if len(by2) > 0 {
 			layer2 = append(layer2, &claim{v, local, usable, by2})
 		}
@@ -173,6 +175,10 @@ func (s *Snapshot) seat(a netip.Addr, residents []*service) Seat {
 		}
 	}
 	seat.demand(served)
+	if len(served) == 0 {
+		served = all
+	}
+	seat.reach(served)
 	return seat
 }
 
@@ -227,12 +233,6 @@ func (t *Seat) demand(claims []*claim) {
 		} else {
 			t.Dwell = true
 		}
-		switch {
-		case c.Local && !t.Local:
-			t.Local, t.LocalNodes = true, c.usable.nodes
-		case c.Local:
-			t.LocalNodes = intersection(t.LocalNodes, c.usable.nodes)
-		}
 		if i == 0 {
 			t.Full = c.usable.nodes
 		} else {
@@ -241,6 +241,20 @@ func (t *Seat) demand(claims []*claim) {
 	}
 	slices.Sort(t.HealthPorts)
 	t.HealthPorts = slices.Compact(t.HealthPorts)
+}
+
+// reach notes on which nodes kube-proxy serves all of the claims: those that are
+// served or, where none is, those that could be.
+func (t *Seat) reach(claims []*claim) {
+	t.Local = len(claims) == 0
+	for _, c := range claims {
+		switch {
+		case c.Local && !t.Local:
+			t.Local, t.LocalNodes = true, c.usable.nodes
+		case c.Local:
+			t.LocalNodes = intersection(t.LocalNodes, c.usable.nodes)
+		}
+	}
 }
 
 // origin returns the pool that the address is of, and its labels; where no pool
@@ -303,6 +317,11 @@ func union(a, b []string) []string {
 	all := slices.Concat(a, b)
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// remainder keeps what is in a and not in b.
+func remainder(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(x string) bool { return slices.Contains(b, x) })
 }
 
 // intersection keeps what is in both of two sorted lists.

@@ -49,6 +49,7 @@ const (
 	NotServed       Code = "NotServed" // the Services on the address meet on no node, and others were chosen
 
 	Conflicting   Code = "ConflictingAdvertisements" // two say different things of the same prefix to the same peer
+	Aggregated    Code = "AdvertisedInAggregate"     // by nodes that do not serve it too
 	BadAnnotation Code = "BadAnnotation"             // it is not heeded
 )
 
@@ -63,7 +64,9 @@ func (c Code) Warning() bool {
 
 // Served tells whether the Service is announced nonetheless, where the reason is
 // one that Place gives.
-func (c Code) Served() bool { return c == Announced || c == Conflicting || c == BadAnnotation }
+func (c Code) Served() bool {
+	return c == Announced || c == Conflicting || c == Aggregated || c == BadAnnotation
+}
 
 // A Reason is why a decision is as it is.
 type Reason struct {

@@ -15,6 +15,7 @@ type BGPAdvertisement struct {
 	Created          time.Time
 	Pools            []string
 	PoolSelectors    []Selector // with Pools empty too: every pool
+	Without          []string   // pools that it is not for though it selects them
 	NodeSelectors    []Selector // empty: every node
 	ServiceSelectors []Selector // empty: every Service
 	Peers            []string   // names of BGPPeers; empty: all
@@ -55,6 +56,14 @@ func (b BGPAdvertisement) scope() Advertisement {
 	}
 }
 
+// advertisedBy returns the names of the BGPAdvertisements that apply to a Service on
+// an address of the pool, sorted.
+func (s *Snapshot) advertisedBy(pool string, poolLabels, labels map[string]string) []string {
+	return slices.DeleteFunc(s.bgp.advertising(pool, poolLabels, labels), func(ad string) bool {
+		return slices.Contains(s.routes[ad].Without, pool)
+	})
+}
+
 // routesOf says what routers are told of an address: for each advertisement of the
 // Services that are served, from those of the nodes that it selects.
 func (s *Snapshot) routesOf(a netip.Addr, nodes []Candidate, claims []*claim, seat *Seat) (routes []Route) {
@@ -66,15 +75,17 @@ func (s *Snapshot) routesOf(a netip.Addr, nodes []Candidate, claims []*claim, se
 		}
 		r.Prefix, _ = a.Prefix(length) // an advertisement with another length is refused
 		for _, c := range nodes {
-			if len(ad.NodeSelectors) == 0 || anyMatches(ad.NodeSelectors, s.nodes[c.Node].Labels) {
+			if ad.selects(s.nodes[c.Node]) {
 				r.Nodes = append(r.Nodes, c.Node)
 			}
 		}
-		if len(r.Nodes) == 0 {
-			continue
+		for _, older := range routes {
+			if shared := r.conflicts(older); len(shared) > 0 {
+				seat.conflict(claims, older, r, shared)
+				r.Nodes = slices.DeleteFunc(r.Nodes, func(n string) bool { return slices.Contains(shared, n) })
+			}
 		}
-		if i := slices.IndexFunc(routes, r.conflicts); i >= 0 {
-			seat.conflict(claims, routes[i], r)
+		if len(r.Nodes) == 0 {
 			continue
 		}
 		if ad.Weighted {
@@ -83,7 +94,48 @@ func (s *Snapshot) routesOf(a netip.Addr, nodes []Candidate, claims []*claim, se
 		routes = append(routes, r)
 	}
 	slices.SortFunc(routes, func(a, b Route) int { return strings.Compare(a.Advertisement, b.Advertisement) })
+	for _, r := range routes {
+		if s.leads(r, claims) {
+			seat.astray(claims, r, routes)
+		}
+	}
 	return routes
+}
+
+func (b BGPAdvertisement) selects(n Node) bool {
+	return len(b.NodeSelectors) == 0 || anyMatches(b.NodeSelectors, n.Labels)
+}
+
+// leads tells whether other nodes may advertise the prefix of a route for other
+// addresses, and lead nowhere for this one.
+func (s *Snapshot) leads(r Route, claims []*claim) bool {
+	if r.Prefix.IsSingleIP() || !slices.ContainsFunc(claims, func(c *claim) bool { return c.local }) {
+		return false
+	}
+	ad := s.routes[r.Advertisement]
+	for _, n := range s.nodes {
+		if _, is := slices.BinarySearch(r.Nodes, n.Name); !is && n.usable() && ad.selects(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// astray tells the Services that only some nodes serve that routers may send their
+// packets to others, where no longer prefix keeps them from it.
+func (t *Seat) astray(claims []*claim, wide Route, all []Route) {
+	for _, r := range all {
+		if r.Prefix.IsSingleIP() && (len(r.Peers) == 0 || len(wide.Peers) > 0 && len(remainder(wide.Peers, r.Peers)) == 0) {
+			return
+		}
+	}
+	for _, c := range claims {
+		if c.local && slices.Contains(c.ads, wide.Advertisement) {
+			t.Remarks = append(t.Remarks, Remark{c.Name, Reason{Code: Aggregated, Addr: t.Addr, Detail: fmt.Sprintf(
+				"%s is advertised as part of %s only, by BGPAdvertisement %s, and not every node that may advertise that has endpoints of this Service: as long as another node advertises it for other addresses, what routers send there is lost; advertise %s itself too, by a BGPAdvertisement without aggregation length for the same peers",
+				t.Addr, wide.Prefix, wide.Advertisement, t.Addr)}})
+		}
+	}
 }
 
 // routeOrder returns the advertisements that apply, the oldest first: of two that
@@ -102,10 +154,13 @@ func (s *Snapshot) routeOrder(claims []*claim) (ads []BGPAdvertisement) {
 	return ads
 }
 
-// conflicts tells whether two routes would give one prefix two local preferences
-// on the same session.
-func (r Route) conflicts(o Route) bool {
-	return r.LocalPref != o.LocalPref && r.Prefix == o.Prefix && meet(r.Peers, o.Peers) && len(intersection(r.Nodes, o.Nodes)) > 0
+// conflicts returns the nodes that would give one prefix two local preferences on
+// the same session.
+func (r Route) conflicts(o Route) []string {
+	if r.LocalPref == o.LocalPref || r.Prefix != o.Prefix || !meet(r.Peers, o.Peers) {
+		return nil
+	}
+	return intersection(r.Nodes, o.Nodes)
 }
 
 // meet tells whether two lists, of which an empty one stands for all, have something in common.
@@ -113,15 +168,23 @@ func meet(a, b []string) bool {
 	return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
 
-// conflict tells the Services that a route is left out because of another one.
-func (t *Seat) conflict(claims []*claim, stays, goes Route) {
+// conflict tells the Services that nodes leave a route out because of another one.
+func (t *Seat) conflict(claims []*claim, stays, goes Route, nodes []string) {
 	for _, c := range claims {
 		if slices.Contains(c.ads, goes.Advertisement) {
 			t.Remarks = append(t.Remarks, Remark{c.Name, Reason{Code: Conflicting, Addr: t.Addr, Detail: fmt.Sprintf(
-				"BGPAdvertisement %s is not used for %s: it gives %s localPref %d, and the older %s gives it %d on the same nodes for the same peers; give both the same, or make their serviceSelectors, nodeSelectors or peers differ",
-				goes.Advertisement, t.Addr, goes.Prefix, goes.LocalPref, stays.Advertisement, stays.LocalPref)}})
+				"BGPAdvertisement %s is not used for %s on %s: it gives %s localPref %d, and the older %s gives it %d there for the same peers; give both the same, or make their serviceSelectors, nodeSelectors or peers differ",
+				goes.Advertisement, t.Addr, nodesText(nodes), goes.Prefix, goes.LocalPref, stays.Advertisement, stays.LocalPref)}})
 		}
 	}
+}
+
+// nodesText names up to three nodes.
+func nodesText(nodes []string) string {
+	if len(nodes) > 3 {
+		return fmt.Sprintf("%s and %d more nodes", strings.Join(nodes[:3], ", "), len(nodes)-3)
+	}
+	return strings.Join(nodes, ", ")
 }
 
 // weights counts the usable endpoints on each node; nil when a Service is served

@@ -328,6 +328,11 @@ var wrongPlaces = map[string]func(w *world, seat Seat) Seat{
 		}
 		return seat
 	},
+	"works on every node": func(_ *world, seat Seat) Seat { seat.Local = false; return seat },
+	"works where some of it does": func(w *world, seat Seat) Seat {
+		seat.LocalNodes = slices.Sorted(maps.Keys(w.nodes))
+		return seat
+	},
 	"says nothing of who is not served": func(_ *world, seat Seat) Seat { seat.Unserved = nil; return seat },
 	"no preference is heeded": func(_ *world, seat Seat) Seat {
 		seat.Layer2 = slices.Clone(seat.Layer2)

@@ -29,7 +29,9 @@
 //     address in doubt is held back until the doubt is over.
 //  7. A bad object is refused by itself, with the reason in its status; a write
 //     that is not accepted is retried by itself. Neither stops any other, nor does
-//     an install that lacks the kinds of BGP.
+//     an install that lacks the kinds of BGP. A BGPAdvertisement that comes to be
+//     refused stays in use as it was, on every copy that has seen it so: one that has
+//     started since cannot know it.
 //  8. A decision that allocator.Check does not let pass is not written.
 //
 // It leaves to packages allocator and peering every decision, and to package speaker

@@ -9,7 +9,8 @@ import (
 
 // peer resolves what is written about BGP, when something of it is another than
 // before: it tells the sessions of this node, and adds what became of the
-// advertisements to the changes.
+// advertisements to the changes. An advertisement that came to be refused stays as it
+// was in use, for as long as this process lives: what it was is written nowhere else.
 func (l *round) peer(changes *changes) {
 	if l.peering != nil && !changes.peering {
 		return
@@ -21,6 +22,7 @@ func (l *round) peer(changes *changes) {
 		}
 	}
 	facts := l.c.belief.written()
+	facts.Before = l.peering
 	l.peering = peering.Resolve(facts)
 	l.unusable = unusable(facts)
 	if l.tenure != nil {

@@ -97,9 +97,74 @@ func TestSessionsAndRoutesFollowWhatIsWritten(t *testing.T) {
 		t.Error("nothing came since, and no status is written")
 	}
 
-	ad("communities: [unknown]")
-	if changes = b.step(); !reflect.DeepEqual(changes, []allocator.Change{allocator.DropBGPAdvertisement{Name: "a"}}) || len(b.told) != 2 {
-		t.Errorf("after a bad edit: %+v", changes)
+}
+
+// Invariant 7: who breaks an advertisement that is in use loses nothing, and is told.
+func TestRefusedAdvertisementStaysInUse(t *testing.T) {
+	b := newBGPBench()
+	ad := func(spec string) *v1beta1.BGPAdvertisement {
+		return from[v1beta1.BGPAdvertisement](t, "metadata: {name: a}\nspec: {"+spec+"}")
+	}
+	names := func() *v1beta1.Community {
+		return from[v1beta1.Community](t, "metadata: {name: c}\nspec: {communities: [{name: blue, value: '64512:1'}]}")
+	}
+	routes := func(in *v1beta1.BGPAdvertisement) { seen(b, b.c.belief.routes, routeAdvertisementOf, in) }
+	verdict := func(r *round) string {
+		all, _ := r.c.belief.configs()
+		for _, o := range all {
+			if o.kind == "bgpadvertisements" {
+				refused, _ := o.judged(r)
+				return fmt.Sprint(refused)
+			}
+		}
+		return "no verdict"
+	}
+	b.snapshot = allocator.NewSnapshot(allocator.Facts{})
+	routes(ad("communities: [blue]"))
+	if changes := b.step(); len(changes) != 0 || strings.Contains(verdict(b.round), "stays in use") {
+		t.Errorf("it was never in use: %+v, %s", changes, verdict(b.round))
+	}
+	seen(b, b.c.belief.communities, communityOf, names())
+	if changes := b.step(); len(changes) != 1 {
+		t.Fatalf("it comes into use: %+v", changes)
+	}
+	used := b.peering.Advertisements[0]
+
+	gone := names()
+	gone.SetNamespace("ours")
+	gone.SetResourceVersion("100")
+	b.version = 100
+	if err := keepOf(b.c.belief, b.c.belief.communities, communityOf).Delete(gone); err != nil {
+		t.Fatal(err)
+	}
+	for _, edit := range []string{"", "aggregationLength: 33, communities: [blue]", "communities: [red]"} {
+		if edit != "" {
+			routes(ad(edit))
+		}
+		if changes := b.step(); len(changes) != 0 {
+			t.Errorf("%q: it is not as it was: %+v", edit, changes)
+		}
+		if got := verdict(b.round); !strings.HasSuffix(got, "; it stays in use as it was before, until holdfast is restarted") {
+			t.Errorf("%q: %s", edit, got)
+		}
+		if facts := b.with(&allocator.Facts{}); !reflect.DeepEqual(facts.BGP, []allocator.BGPAdvertisement{used}) {
+			t.Errorf("%q: a snapshot that is begun anew has %+v", edit, facts.BGP)
+		}
+	}
+	later := &round{c: b.c, snapshot: b.snapshot} // a copy that has started since
+	later.peer(&changes{})
+	if got := verdict(later); len(later.peering.Advertisements) != 0 || strings.Contains(got, "stays in use") {
+		t.Errorf("nobody knows what it was: %+v, %s", later.peering.Advertisements, got)
+	}
+
+	end := ad("communities: [red]")
+	end.SetNamespace("ours")
+	end.SetResourceVersion("200")
+	if err := keepOf(b.c.belief, b.c.belief.routes, routeAdvertisementOf).Delete(end); err != nil {
+		t.Fatal(err)
+	}
+	if changes := b.step(); !reflect.DeepEqual(changes, []allocator.Change{allocator.DropBGPAdvertisement{Name: "a"}}) {
+		t.Errorf("after it was deleted: %+v", changes)
 	}
 }
 

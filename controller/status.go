@@ -62,6 +62,7 @@ type statuses[P statusObject] struct {
 	change chan struct{}
 
 	known  map[name]P      // own objects, by Service; nil: to be listed
+	listed time.Time       // when they last were
 	sight  map[string]bool // nodes that were in sight at the last round
 	absent map[string]bool // nodes that went out of sight since
 }
@@ -84,33 +85,41 @@ func (s *statuses[P]) wake() {
 	}
 }
 
-// run writes what has changed, until the context is done.
+// run writes what has changed, until the context is done. A change is written after
+// a short delay, or when the pause after a failure is over: neither is begun anew by
+// the next change.
 func (s *statuses[P]) run(ctx context.Context) {
 	if s.now == nil {
 		return
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	failing := false
+	failing, due := false, true // due: the timer runs for more than the next resync
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.change:
-			timer.Reset(statusDelay)
+			if !due {
+				due = true
+				timer.Reset(statusDelay)
+			}
 			continue
 		case <-timer.C:
 		}
+		if time.Since(s.listed) >= statusResync {
+			s.known = nil
+		}
 		err := s.round(ctx)
 		if err == nil {
-			failing = false
-			timer.Reset(statusResync)
+			failing, due = false, false
+			timer.Reset(time.Until(s.listed.Add(statusResync)))
 			continue
 		}
 		if !failing && ctx.Err() == nil {
 			s.log.Warn("writing what this node does for which Service", "err", err)
 		}
-		failing, s.known = true, nil
+		failing, due, s.known = true, true, nil
 		timer.Reset(statusRetry)
 	}
 }
@@ -130,7 +139,7 @@ func (s *statuses[P]) round(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.known = map[name]P{}
+		s.known, s.listed = map[name]P{}, time.Now()
 		for _, o := range own {
 			s.known[serviceAbout(o)] = o
 		}

@@ -83,44 +83,68 @@ func (a *advertisement) readCommunities(aliases map[string]community) error {
 }
 
 // fit leaves out the pools for which the prefixes would be wider than what the pool
-// owns; with none left the advertisement is refused.
-func (a *advertisement) fit(pools []allocator.Pool) (warning, err error) {
-	a.pools = map[string]families{}
-	var problems []error
-	unfit, every := map[string]bool{}, len(a.Pools)+len(a.PoolSelectors) == 0
+// owns; with none left the advertisement is refused. It is refused, too, where it was
+// used for such a pool before: nothing is lost for an edit that cannot be meant.
+func (a *advertisement) fit(pools []allocator.Pool, before *advertisement) (warning, err error) {
+	problems, lost := a.match(pools, before)
+	gone := slices.ContainsFunc(a.Pools, func(n string) bool {
+		return !slices.ContainsFunc(pools, func(p allocator.Pool) bool { return p.Name == n })
+	})
+	if err = errors.Join(problems...); lost || len(a.pools) == 0 && !gone {
+		return nil, err
+	}
+	return err, nil
+}
+
+// kept is the advertisement, of which a later version is refused, beside the pools as
+// they are now.
+func (a *advertisement) kept(pools []allocator.Pool) *advertisement {
+	k := &advertisement{out: a.out}
+	k.match(pools, a)
+	return k
+}
+
+// match finds the pools that the advertisement is used for, and excludes by name those
+// that it selects and that it does not fit. (To name those that it fits instead would
+// lose what was taken from a pool that is gone, or is there later.) It says what does
+// not fit, and whether it was used for one of these before: then it still is.
+func (a *advertisement) match(pools []allocator.Pool, before *advertisement) (problems []error, lost bool) {
+	a.pools, a.out.Without = map[string]families{}, nil
+	every, there := len(a.out.Pools)+len(a.out.PoolSelectors) == 0, map[string]bool{}
 	for i := range pools {
 		p := &pools[i]
-		if !every && !slices.Contains(a.Pools, p.Name) &&
-			!slices.ContainsFunc(a.PoolSelectors, func(s allocator.Selector) bool { return s.Matches(p.Labels) }) {
+		there[p.Name] = true
+		if !every && !slices.Contains(a.out.Pools, p.Name) &&
+			!slices.ContainsFunc(a.out.PoolSelectors, func(s allocator.Selector) bool { return s.Matches(p.Labels) }) {
 			continue
 		}
 		has, err := owned(p.Addresses, a.out.Length4, a.out.Length6)
-		if err != nil {
-			unfit[p.Name], problems = true, append(problems, fmt.Errorf("not used for pool %s: %w", p.Name, err))
+		if err == nil {
+			a.pools[p.Name] = has
 			continue
 		}
-		a.pools[p.Name] = has
-	}
-	if len(unfit) == 0 {
-		return nil, nil
-	}
-	// Those that are named stay so though there is no such pool: what was taken from
-	// a pool that is gone keeps its advertisements.
-	var named []string
-	for _, n := range a.Pools {
-		if _, used := a.pools[n]; !used && !unfit[n] {
-			named = append(named, n)
+		problems = append(problems, fmt.Errorf("not used for pool %s: %w", p.Name, err))
+		if before.isFor(p.Name) {
+			a.pools[p.Name], lost = has, true
+		} else {
+			a.out.Without = append(a.out.Without, p.Name)
 		}
 	}
-	for n := range a.pools {
-		named = append(named, n)
+	// What is left of a pool that is gone is as narrow as it was.
+	if before != nil && (a.out.Length4 < 32 || a.out.Length6 < 128) {
+		for _, n := range before.out.Without {
+			if !there[n] {
+				a.out.Without = append(a.out.Without, n)
+			}
+		}
+		slices.Sort(a.out.Without)
 	}
-	if len(named) == 0 {
-		return nil, errors.Join(problems...)
-	}
-	slices.Sort(named)
-	a.out.Pools, a.out.PoolSelectors = named, nil
-	return errors.Join(problems...), nil
+	return problems, lost
+}
+
+// isFor tells whether the advertisement is used for addresses of a pool.
+func (a *advertisement) isFor(pool string) bool {
+	return a != nil && a.pools[pool] != families{}
 }
 
 // conflict says why the advertisement cannot be used beside another one: routers would

@@ -15,6 +15,8 @@ func advert(change func(*Advertisement)) Advertisement {
 	return a
 }
 
+var small = []allocator.Selector{{{Key: "size", Operator: allocator.Exists}}}
+
 func adFacts(ads ...Advertisement) Facts {
 	return Facts{
 		Nodes: cluster(), Advertisements: ads, Peers: []Peer{router(func(*Peer) {})},
@@ -55,11 +57,20 @@ func TestAdvertisementIsResolved(t *testing.T) {
 		},
 		"pool that is gone": {
 			func(a *Advertisement) { a.Pools, a.Length4 = []string{"gone", "narrow", "wide"}, 24 },
-			func(b *allocator.BGPAdvertisement) { b.Pools, b.Length4 = []string{"gone", "wide"}, 24 }, "not used for pool narrow: ",
+			func(b *allocator.BGPAdvertisement) {
+				b.Pools, b.Without, b.Length4 = []string{"gone", "narrow", "wide"}, []string{"narrow"}, 24
+			}, "not used for pool narrow: ",
+		},
+		// What was taken from a pool that is gone keeps its advertisements.
+		"selected pools": {
+			func(a *Advertisement) { a.Pools, a.PoolSelectors, a.Length4 = []string{"wide"}, small, 24 },
+			func(b *allocator.BGPAdvertisement) {
+				b.Pools, b.PoolSelectors, b.Without, b.Length4 = []string{"wide"}, small, []string{"narrow"}, 24
+			}, "not used for pool narrow: ",
 		},
 		"every pool": {
 			func(a *Advertisement) { a.Length4 = 24 },
-			func(b *allocator.BGPAdvertisement) { b.Pools, b.Length4 = []string{"broken", "wide"}, 24 }, "not used for pool narrow: ",
+			func(b *allocator.BGPAdvertisement) { b.Without, b.Length4 = []string{"narrow"}, 24 }, "not used for pool narrow: ",
 		},
 		"range as wide as its widest CIDR": {
 			func(a *Advertisement) { a.Pools, a.Length4 = []string{"narrow"}, 31 },
@@ -97,7 +108,7 @@ func TestBadAdvertisementIsRefused(t *testing.T) {
 		"not used for pool wide: spec.aggregationLength 23 is shorter than what 192.0.2.0/24 allows": func(a *Advertisement) { a.Pools, a.Length4 = []string{"wide"}, 23 },
 		"not used for pool wide: spec.aggregationLengthV6 63 is shorter":                             func(a *Advertisement) { a.Pools, a.Length6 = []string{"wide"}, 63 },
 		"not used for pool narrow: spec.aggregationLength 30 is shorter than what 198.51.100.1-198.51.1": func(a *Advertisement) {
-			a.PoolSelectors, a.Length4 = []allocator.Selector{{{Key: "size", Operator: allocator.Exists}}}, 30
+			a.PoolSelectors, a.Length4 = small, 30
 		},
 		"annotation holdfast.dev/weighted is \"no\"": func(a *Advertisement) { a.Weighted = "no" },
 	} {

@@ -18,8 +18,12 @@
 //  5. A session without BFD is worth more than none: a profile that cannot be used
 //     is a warning.
 //  6. No more is advertised than what a pool owns: an advertisement whose prefixes
-//     would be wider is not used for that pool, and one whose communities are not
-//     all known is not used at all.
+//     would be wider does not come into use for that pool, and one whose communities
+//     are not all known does not come into use at all.
+//  7. Who edits a BGPAdvertisement, or what it depends on, into nonsense loses no
+//     prefix: one that is refused stays as it was in use before (Facts.Before), until
+//     it is deleted. Where no plan before is known, after a restart, nobody knows how
+//     that was, and it is not used.
 //
 // It leaves to package allocator which addresses are advertised from which nodes,
 // and to package controller what of an object cannot be read at all ([Object]).

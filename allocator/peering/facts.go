@@ -17,6 +17,10 @@ type Facts struct {
 	Secrets        []Secret
 	Pools          []allocator.Pool
 	Nodes          []allocator.Node
+
+	// Before is the plan that is in effect; nil: none is known, as in a process that
+	// has just started.
+	Before *Plan
 }
 
 // An Object is what all of them have in common.

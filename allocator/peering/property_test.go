@@ -142,6 +142,9 @@ func drawFacts(t *rapid.T) Facts {
 // shuffled tells what differs when the facts come in another order: invariant 1.
 func shuffled(t *rapid.T, resolve resolver) error {
 	f := drawFacts(t)
+	if rapid.Bool().Draw(t, "before") {
+		f.Before = resolve(drawFacts(t))
+	}
 	g := f
 	g.Peers, g.Advertisements = rapid.Permutation(f.Peers).Draw(t, "peers"), rapid.Permutation(f.Advertisements).Draw(t, "advertisements")
 	g.Communities, g.Profiles = rapid.Permutation(f.Communities).Draw(t, "communities"), rapid.Permutation(f.Profiles).Draw(t, "profiles")

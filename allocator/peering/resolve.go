@@ -15,13 +15,15 @@ import (
 
 // A Plan is what follows from Facts.
 type Plan struct {
-	// Advertisements that can be used, by name.
+	// Advertisements that are in use, by name: as they are written, or, where that is
+	// refused, as they were in use before (invariant 7).
 	Advertisements []allocator.BGPAdvertisement
 	// Verdicts on every object, by name.
 	Peers, Profiles, Communities, AdvertisementVerdicts map[string]Verdict
 
 	peers []*peer // by name
 	nodes map[string]allocator.Node
+	inUse map[string]*advertisement
 }
 
 // A Verdict says whether an object is in use. Its errors are written for whoever
@@ -36,7 +38,7 @@ func Resolve(f Facts) *Plan {
 	p := &Plan{
 		Peers: map[string]Verdict{}, Profiles: map[string]Verdict{},
 		Communities: map[string]Verdict{}, AdvertisementVerdicts: map[string]Verdict{},
-		nodes: make(map[string]allocator.Node, len(f.Nodes)),
+		nodes: make(map[string]allocator.Node, len(f.Nodes)), inUse: map[string]*advertisement{},
 	}
 	f.Pools = inOrder(f.Pools, func(a, b *allocator.Pool) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range f.Nodes {
@@ -134,24 +136,46 @@ func (p *Plan) resolvePeers(f Facts, nodes *nodes, profiles map[string]*BFD) {
 func (p *Plan) resolveAdvertisements(f Facts, nodes *nodes, aliases map[string]community) {
 	var accepted []*advertisement
 	for _, in := range inOrder(f.Advertisements, func(a, b *Advertisement) int { return a.before(&b.Object) }) {
+		before := f.Before.using(in)
 		q, err := newAdvertisement(in, aliases)
 		var warning error
 		if err == nil {
-			warning, err = q.fit(f.Pools)
+			warning, err = q.fit(f.Pools, before)
 		}
 		for _, other := range accepted {
 			if err == nil {
 				err = q.conflict(other, nodes)
 			}
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			accepted = append(accepted, q)
-			p.Advertisements = append(p.Advertisements, q.out)
 			warning = errors.Join(warning, q.missing(p.Peers))
-		} else {
+			p.use(q)
+		case before != nil:
+			err, warning = fmt.Errorf("%w; it stays in use as it was before, until holdfast is restarted", err), nil
+			p.use(before.kept(f.Pools))
+		default:
 			warning = nil
 		}
 		p.AdvertisementVerdicts[in.Name] = Verdict{Refused: err, Warning: warning}
 	}
 	slices.SortFunc(p.Advertisements, func(a, b allocator.BGPAdvertisement) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func (p *Plan) use(a *advertisement) {
+	p.inUse[a.out.Name] = a
+	p.Advertisements = append(p.Advertisements, a.out)
+}
+
+// using returns the advertisement as it is in use; nil: it is not. One that was
+// created anew is another one of the same name.
+func (p *Plan) using(in Advertisement) *advertisement {
+	if p == nil {
+		return nil
+	}
+	if a := p.inUse[in.Name]; a != nil && a.out.Created.Equal(in.Created) {
+		return a
+	}
+	return nil
 }

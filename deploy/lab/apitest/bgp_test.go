@@ -93,6 +93,17 @@ stringData: {password: hush}
 	eventually(t, "why", func() bool {
 		return strings.HasPrefix(s.accepted(t, "bgppeers/missing"), "False Refused annotation holdfast.dev/ttl-security is \"maybe\"")
 	})
+	// An advertisement that loses what it names stays in use as it was; deleted, it goes.
+	s.Kubectl(t, "delete", "-n", "holdfast-system", "communities/c")
+	eventually(t, "that it is refused, and stays in use", func() bool {
+		got := s.accepted(t, "bgpadvertisements/a")
+		return strings.HasPrefix(got, "False Refused spec.communities names \"blue\"") && strings.Contains(got, "stays in use as it was before")
+	})
+	c.mu.Lock()
+	if r := c.seats[at].Routes; len(r) != 1 || !reflect.DeepEqual(r[0].Communities, []uint32{64512<<16 | 2}) {
+		t.Errorf("without the Community the routes are %+v", r)
+	}
+	c.mu.Unlock()
 	s.Kubectl(t, "delete", "-n", "holdfast-system", "bgppeers/good", "bgpadvertisements/a")
 	eventually(t, "no session, and the one that had to wait", func() bool {
 		_, ok := c.session("good")
