@@ -2,8 +2,9 @@ package speaker
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"holdfast.dev/holdfast/allocator"
@@ -29,49 +30,87 @@ func (s *Speaker) SetSessions(sessions []peering.Session) {
 	for i, session := range sessions {
 		peers[i] = peerOf(session)
 	}
-	s.do(func(time.Time) {
-		s.peers, s.routes.changed = peers, true
+	s.do(func(now time.Time) {
+		drain := s.core.times.Drain
+		if len(s.routes.table.list) == 0 {
+			drain = 0
+		}
+		s.roster.set(now, peers, drain)
+		s.routes.changed = true
 	})
 }
 
 // Advertised returns by Service the names of the BGP peers to which this node
 // advertises one of its addresses, sorted.
 func (s *Speaker) Advertised() (all map[allocator.ServiceName][]string) {
-	s.ask(func(time.Time) { all = s.routes.advertised(s.peerNames()) })
+	s.ask(func(time.Time) { all = s.routes.advertised(s.roster.names) })
 	return all
 }
 
 // Peers returns how the BGP sessions of this node stand.
 func (s *Speaker) Peers() []bgp.PeerStatus { return s.bgp.Status() }
 
-// Withdraw ends BGP for good: routers are asked to prefer other nodes, get
-// Times.Drain for it or until ctx ends, and then the sessions are closed. Without
-// it they end silently with Run, and routers with graceful restart keep the routes
-// for the next daemon.
-func (s *Speaker) Withdraw(ctx context.Context, reason string) {
-	told := 0
-	s.ask(func(time.Time) {
-		s.routes.leave()
-		told = len(s.routes.table.list)
-	})
-	if told > 0 {
-		s.log.Info("asks routers to prefer other nodes", "routes", told, "duration", s.core.times.Drain)
-		select {
-		case <-ctx.Done():
-		case <-time.After(s.core.times.Drain):
+// connecting is how long a copy that has just started waits for its routers before
+// it calls itself ready, so that a rolling update does not go on to the next node
+// while no router knows this one. One that is down must not stop the update.
+const connecting = 15 * time.Second
+
+// Routed tells, by an error, that routers do not know yet what this node advertises.
+func (s *Speaker) Routed() error {
+	var since time.Time
+	if !s.ask(func(time.Time) { since = s.routes.ready }) || since.IsZero() {
+		return errors.New("still waits until it knows what it can advertise by BGP")
+	}
+	if time.Since(since) > connecting {
+		return nil
+	}
+	for _, p := range s.bgp.Status() {
+		if p.Ups == 0 && !p.Frozen {
+			return fmt.Errorf("no session with BGP peer %s yet: %s", p.Name, p.Reason)
 		}
 	}
+	return nil
+}
+
+// Withdraw ends BGP for good: routers are asked to prefer other nodes, get
+// Times.Drain for it or until ctx ends, and then the sessions are closed.
+func (s *Speaker) Withdraw(ctx context.Context, reason string) {
+	s.relieve(ctx, nil)
 	s.bgp.Close(ctx, reason)
 }
 
-// peerNames are the names of the peers, sorted. In the loop.
-func (s *Speaker) peerNames() []string {
-	names := make([]string, len(s.peers))
-	for i, p := range s.peers {
-		names[i] = p.Name
+// Pause prepares for the next daemon on this node: the sessions will end silently
+// with Run. Routers that know graceful restart keep the routes for the next one;
+// those that do not would drop them, and are asked to prefer other nodes before.
+func (s *Speaker) Pause(ctx context.Context) {
+	forgetful := map[string]bool{}
+	for _, p := range s.bgp.Status() {
+		if p.State == bgp.Established && !p.GracefulRestart {
+			forgetful[p.Name] = true
+		}
 	}
-	slices.Sort(names)
-	return names
+	if len(forgetful) > 0 {
+		s.relieve(ctx, forgetful)
+	}
+}
+
+// relieve asks the named routers, all if there is no list, to prefer other nodes,
+// and gives them time for it.
+func (s *Speaker) relieve(ctx context.Context, routers map[string]bool) {
+	told := 0
+	s.ask(func(time.Time) {
+		s.roster.end(routers)
+		s.routes.changed = true
+		told = len(s.routes.table.list)
+	})
+	if told == 0 {
+		return
+	}
+	s.log.Info("asks routers to prefer other nodes", "routes", told, "duration", s.core.times.Drain)
+	select {
+	case <-ctx.Done():
+	case <-time.After(s.core.times.Drain):
+	}
 }
 
 // advertise tells bgp what routes has decided. In the loop.
@@ -81,14 +120,15 @@ func (s *Speaker) advertise(now time.Time) (wake time.Time) {
 		s.say(n)
 	}
 	s.routes.notes = nil
-	if s.routes.changed && s.routes.ready {
-		s.bgp.Set(s.routes.table.prefixes(s.peerNames(), s.routes.leaving), s.peers)
+	expired, next := s.roster.expire(now)
+	if (s.routes.changed || expired) && !s.routes.ready.IsZero() {
+		s.bgp.Set(s.routes.table.prefixes(s.roster.names, s.roster.parting()), s.roster.peers)
 		s.routes.changed = false
 		if s.advertising != nil {
 			s.advertising()
 		}
 	}
-	return wake
+	return earlier(wake, next)
 }
 
 func peerOf(s peering.Session) bgp.Peer {

@@ -20,8 +20,7 @@ type routes struct {
 	paths   map[netip.Addr]*path
 	table   table
 	started time.Time // first placement
-	ready   bool      // what this node can advertise is known: sessions may come up
-	leaving bool
+	ready   time.Time // since when what this node can advertise is known, and sessions may come up; zero: it is not
 
 	ok      map[healthPort]time.Time // when they last answered 200
 	dirty   map[netip.Addr]bool
@@ -36,24 +35,39 @@ type routes struct {
 // path is what this node knows of the routes to one address.
 type path struct {
 	allocator.Seat
-	mine     []allocator.Route // that this node may advertise
-	eligible time.Time         // since when there are any, without a break; zero: there are none
-	others   bool              // nodes that advertise already were there when this one became eligible
-	told     []allocator.Route // that it advertises
-	drains   []drain           // that it is about to withdraw
-	waits    bool              // until its data path is known to serve
-	wake     time.Time         // the earliest entry of the path in the timers
+	mine     []allocator.Route       // that this node may advertise
+	eligible time.Time               // since when there are any, without a break; zero: there are none
+	others   bool                    // nodes that advertise already were there when this one became eligible
+	told     []allocator.Route       // that it advertises
+	drains   []drain                 // that it is about to withdraw
+	served   []allocator.ServiceName // as of the last time that it was judged
+	waits    bool                    // until its data path is known to serve
+	wake     time.Time               // the earliest entry of the path in the timers
 }
 
-// drain is a route that routers are asked to leave (RFC 8326) before it goes.
+// drain is a route that routers are asked to leave (RFC 8326) before it goes, also
+// if it goes for some of them only. A path has one of each advertisement.
 type drain struct {
 	allocator.Route
 	until time.Time
+	fresh bool // nothing has been decided since it began
 }
 
-// same tells whether a route is what is to be withdrawn.
-func (d drain) same(r allocator.Route) bool {
-	return r.Advertisement == d.Advertisement && r.Prefix == d.Prefix
+// resumedBy tells whether a route is again for one of the peers what it was.
+func (d drain) resumedBy(r allocator.Route) bool {
+	return sameRoute(d.Route, r) && (len(r.Peers) == 0 || len(d.Peers) == 0 ||
+		slices.ContainsFunc(d.Peers, func(n string) bool { return slices.Contains(r.Peers, n) }))
+}
+
+func sameRoute(a, b allocator.Route) bool {
+	return a.Advertisement == b.Advertisement && a.Prefix == b.Prefix
+}
+
+// covers tells whether one of the routes is for all peers that r is for.
+func covers(routes []allocator.Route, r allocator.Route) bool {
+	return slices.ContainsFunc(routes, func(c allocator.Route) bool {
+		return sameRoute(c, r) && (len(c.Peers) == 0 || len(r.Peers) > 0 && len(without(r.Peers, nil, c.Peers)) == 0)
+	})
 }
 
 func newRoutes(node string, times Times) *routes {
@@ -134,14 +148,33 @@ func (r *routes) elsewhere(all []allocator.Route) bool {
 // withdrawn at once.
 func (r *routes) leaveBehind(now time.Time, p *path, before allocator.Seat) {
 	gently := p.WorksOn(r.node) || len(p.Routes) > 0 && !meet(before.Routes, p.Routes, r.node)
-	for _, old := range p.told {
-		if d := (drain{old, now.Add(r.times.Drain)}); gently && r.times.Drain > 0 && !slices.ContainsFunc(p.mine, d.same) {
-			p.drains = append(p.drains, d)
-		}
-	}
 	if !gently {
 		p.drains = nil
+		return
 	}
+	for _, old := range p.told {
+		if r.times.Drain > 0 && !covers(p.mine, old) {
+			p.drain(old, now.Add(r.times.Drain))
+		}
+	}
+}
+
+// drain asks routers to leave a route from now on.
+func (p *path) drain(old allocator.Route, until time.Time) {
+	i := slices.IndexFunc(p.drains, func(d drain) bool { return sameRoute(d.Route, old) })
+	if i < 0 {
+		p.drains = append(p.drains, drain{old, until, true})
+		return
+	}
+	if p.drains[i].fresh { // by the placement before, from which nothing followed yet
+		return
+	}
+	if before := p.drains[i].Peers; len(before) > 0 && len(old.Peers) > 0 {
+		old.Peers = slices.Concat(before, without(old.Peers, nil, before))
+	} else {
+		old.Peers = nil
+	}
+	p.drains[i] = drain{old, until, true}
 }
 
 // meet tells whether a node other than this one is in both lists of routes.
@@ -194,11 +227,6 @@ func (r *routes) healthy(now time.Time, port healthPort) {
 	}
 }
 
-// leave makes routers leave every route, before the daemon ends for good.
-func (r *routes) leave() {
-	r.leaving, r.changed = true, true
-}
-
 // decide judges every path that something happened to, and returns when to do so
 // again if nothing happens before.
 func (r *routes) decide(now time.Time) time.Time {
@@ -218,13 +246,13 @@ func (r *routes) decide(now time.Time) time.Time {
 // open tells when sessions may come up: routers that kept the routes of this
 // node's last daemon drop what the new one does not repeat at once.
 func (r *routes) open(now time.Time) time.Time {
-	if r.ready || r.started.IsZero() {
+	if !r.ready.IsZero() || r.started.IsZero() {
 		return time.Time{}
 	}
 	if end := r.started.Add(r.times.patience()); r.waits > 0 && now.Before(end) {
 		return end
 	}
-	r.ready, r.changed = true, true
+	r.ready, r.changed = now, true
 	return time.Time{}
 }
 
@@ -232,9 +260,8 @@ func (r *routes) open(now time.Time) time.Time {
 func (r *routes) judge(now time.Time, p *path) {
 	before, resumed := len(p.told) > 0, false
 	p.drains = slices.DeleteFunc(p.drains, func(d drain) bool {
-		back := slices.ContainsFunc(p.mine, d.same)
-		resumed = resumed || back
-		return back || !now.Before(d.until)
+		resumed = resumed || slices.ContainsFunc(p.mine, d.resumedBy)
+		return covers(p.mine, d.Route) || !now.Before(d.until)
 	})
 	switch {
 	case len(p.mine) == 0:
@@ -247,19 +274,34 @@ func (r *routes) judge(now time.Time, p *path) {
 	if len(p.told) > 0 {
 		r.unwait(p)
 	}
-	for _, d := range p.drains {
-		r.later(p, d.until)
+	for i := range p.drains {
+		p.drains[i].fresh = false
+		r.later(p, p.drains[i].until)
 	}
-	switch {
-	case !before && len(p.told) > 0:
-		r.notes = append(r.notes, note{kind: Advertised, addr: p.Addr, services: p.Services})
+	switch joined := p.joined(before); {
+	case len(p.told) > 0 && (!before || len(joined) > 0):
+		r.notes = append(r.notes, note{kind: Advertised, addr: p.Addr, services: joined})
 	case before && len(p.told) == 0:
 		r.notes = append(r.notes, note{kind: Withdrawn, addr: p.Addr, cause: gentleness(p)})
 	}
-	r.changed = r.table.put(p) || r.changed
+	r.changed = r.table.put(p) || !slices.Equal(p.served, p.Services) || r.changed
+	p.served = p.Services
 	if len(p.Routes)+len(p.told)+len(p.drains) == 0 {
 		delete(r.paths, p.Addr)
 	}
+}
+
+// joined are the Services for which the address was not advertised before.
+func (p *path) joined(before bool) (all []allocator.ServiceName) {
+	if !before {
+		return p.Services
+	}
+	for _, s := range p.Services {
+		if !slices.Contains(p.served, s) {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // gentleness says how an address is withdrawn.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,16 @@ import (
 
 var routed = [3]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.129")}
 
+// all that an advertisement may tell a router.
+var all = func() (ads []string) {
+	for _, ad := range []string{"ad1", "ad2", "ad3"} {
+		for _, router := range routers {
+			ads = append(ads, ad+"@"+router)
+		}
+	}
+	return ads
+}()
+
 const (
 	testDwell = 2 * time.Second
 	testDrain = 3 * time.Second
@@ -32,9 +43,10 @@ type routesJudge struct {
 	since map[netip.Addr]time.Time // eligible without a break
 	rival map[netip.Addr]bool      // others advertised before, and have been eligible since
 	ok    map[healthPort]time.Time
-	leave map[netip.Addr]map[string]time.Time // advertisements that the node may not use any more and did: until when routers are asked to leave; zero: not at all
+	leave map[netip.Addr]map[string]time.Time // what the node may not tell a router any more and did, by "advertisement@router": until when routers are asked to leave
 	live  map[netip.Addr]bool                 // advertised, and not to be left
-	was   map[string]bool                     // what was in the table, by address and advertisement
+	peers map[string][]string                 // that advertisements have been edited to name
+	was   map[string]bool                     // what was in the table, by address and "advertisement@router"; true: to stay
 	wrong func(r *routes)
 }
 
@@ -42,14 +54,19 @@ func newRoutesJudge(wrong func(r *routes)) *routesJudge {
 	return &routesJudge{
 		r: newRoutes("a", Times{Dwell: testDwell, Drain: testDrain}), now: time.Unix(1_900_000_000, 0), wrong: wrong,
 		seats: map[netip.Addr]allocator.Seat{}, since: map[netip.Addr]time.Time{}, rival: map[netip.Addr]bool{},
-		ok: map[healthPort]time.Time{}, leave: map[netip.Addr]map[string]time.Time{}, was: map[string]bool{}, live: map[netip.Addr]bool{},
+		ok: map[healthPort]time.Time{}, leave: map[netip.Addr]map[string]time.Time{}, was: map[string]bool{}, live: map[netip.Addr]bool{}, peers: map[string][]string{},
 	}
 }
 
+var routers = []string{"t0", "t1"}
+
+// adsOn are the advertisements of a seat for a node, each with each router: "ad1@t0".
 func adsOn(seat allocator.Seat, node string) (ads []string) {
 	for _, r := range seat.Routes {
-		if slices.Contains(r.Nodes, node) {
-			ads = append(ads, r.Advertisement)
+		for _, router := range routers {
+			if slices.Contains(r.Nodes, node) && (len(r.Peers) == 0 || slices.Contains(r.Peers, router)) {
+				ads = append(ads, r.Advertisement+"@"+router)
+			}
 		}
 	}
 	return ads
@@ -66,12 +83,21 @@ func othersIn(seat allocator.Seat) map[string]bool {
 	return all
 }
 
-// place gives the node and the judge new seats.
+// place gives the node and the judge new seats, with the routers that the
+// advertisements name now.
 func (j *routesJudge) place(first bool, seats ...allocator.Seat) {
+	for i := range seats {
+		seats[i].Routes = slices.Clone(seats[i].Routes)
+		for k, r := range seats[i].Routes {
+			if peers, edited := j.peers[r.Advertisement]; edited {
+				seats[i].Routes[k].Peers = peers
+			}
+		}
+	}
 	j.r.place(j.now, allocator.Placement{Seats: seats})
 	for _, seat := range seats {
 		before, a := j.seats[seat.Addr], seat.Addr
-		was, is := adsOn(before, "a"), adsOn(seat, "a")
+		is := adsOn(seat, "a")
 		others := othersIn(seat)
 		stayed := false
 		for n := range othersIn(before) {
@@ -85,19 +111,25 @@ func (j *routesJudge) place(first bool, seats ...allocator.Seat) {
 		}
 		j.rival[a] = j.rival[a] && len(others) > 0
 		gently := seat.WorksOn("a") || len(seat.Routes) > 0 && !stayed
-		for _, ad := range was {
-			if !slices.Contains(is, ad) && j.was[fmt.Sprint(a, ad)] {
-				if j.leave[a] == nil {
-					j.leave[a] = map[string]time.Time{}
+		if j.leave[a] == nil {
+			j.leave[a] = map[string]time.Time{}
+		}
+		for _, ad := range all {
+			if !slices.Contains(is, ad) && j.was[fmt.Sprint(a, ad)] && j.leave[a][ad].IsZero() {
+				for _, router := range routers { // those that are asked already are so a little longer
+					if other := ad[:4] + router; other == ad || !j.leave[a][other].IsZero() {
+						j.leave[a][other] = j.now.Add(testDrain)
+					}
 				}
-				j.leave[a][ad] = j.now.Add(testDrain)
 			}
 		}
-		if !gently {
+		if !gently { // and what was about to go is not come back to without proof
 			delete(j.leave, a)
-		}
-		for _, ad := range is {
-			delete(j.leave[a], ad)
+			for _, ad := range all {
+				if key := fmt.Sprint(a, ad); !j.was[key] {
+					delete(j.was, key)
+				}
+			}
 		}
 		j.seats[a] = seat
 	}
@@ -123,22 +155,21 @@ func (j *routesJudge) proven(a netip.Addr) bool {
 
 // check compares the table with what it should be.
 func (j *routesJudge) check() error {
-	live, going := map[string][]netip.Addr{}, map[string]bool{}
+	live, going := map[string]bool{}, map[string]bool{}
 	now := map[string]bool{}
 	for _, a := range routed {
 		ads := adsOn(j.seats[a], "a")
 		told := j.live[a] && len(ads) > 0
 		for _, ad := range ads { // or is still being left
-			told = told || j.was[fmt.Sprint(a, ad)]
+			_, was := j.was[fmt.Sprint(a, ad)]
+			told = told || was
 		}
 		j.live[a] = len(ads) > 0 && (told || !j.rival[a] || j.proven(a))
-		if j.live[a] {
-			for _, r := range j.seats[a].Routes {
-				if slices.Contains(ads, r.Advertisement) {
-					key := fmt.Sprint(r.Prefix, " ", r.Advertisement)
-					live[key] = append(live[key], a)
-					now[fmt.Sprint(a, r.Advertisement)] = true
-				}
+		for _, ad := range ads {
+			delete(j.leave[a], ad)
+			if j.live[a] {
+				live[fmt.Sprint(prefixOf(a, ad), " ", ad)] = true
+				now[fmt.Sprint(a, ad)] = true
 			}
 		}
 		for ad, until := range j.leave[a] {
@@ -147,22 +178,24 @@ func (j *routesJudge) check() error {
 				continue
 			}
 			going[fmt.Sprint(prefixOf(a, ad), " ", ad)] = true
-			now[fmt.Sprint(a, ad)] = true
+			if !now[fmt.Sprint(a, ad)] {
+				now[fmt.Sprint(a, ad)] = false
+			}
 		}
 	}
 	j.was = now
 	want := []string{}
-	covered := map[netip.Prefix]bool{}
+	stays := map[string]bool{} // "prefix@router"
 	for key := range live {
 		want = append(want, key)
-		var prefix, ad string
-		fmt.Sscan(key, &prefix, &ad)
-		covered[netip.MustParsePrefix(prefix)] = true
+		prefix, _, _ := strings.Cut(key, " ")
+		_, router, _ := strings.Cut(key, "@")
+		stays[prefix+"@"+router] = true
 	}
 	for key := range going {
-		var prefix, ad string
-		fmt.Sscan(key, &prefix, &ad)
-		if live[key] == nil && !covered[netip.MustParsePrefix(prefix)] {
+		prefix, _, _ := strings.Cut(key, " ")
+		_, router, _ := strings.Cut(key, "@")
+		if !live[key] && !stays[prefix+"@"+router] {
 			want = append(want, key+" going")
 		}
 	}
@@ -173,15 +206,20 @@ func (j *routesJudge) check() error {
 	return nil
 }
 
-// table is what routers would be told, with the names that the attributes carry.
+// table is what each router would be told, with the names that the attributes carry.
 func (j *routesJudge) table() []string {
 	out := []string{}
-	for _, p := range j.r.table.prefixes([]string{"t0", "t1"}, false) {
-		text := fmt.Sprintf("%s ad%d", p.Prefix, p.LocalPref)
-		if slices.Contains(p.Communities, gracefulShutdown) {
-			text += " going"
+	for _, p := range j.r.table.prefixes(routers, nil) {
+		for _, router := range routers {
+			if len(p.Peers) > 0 && !slices.Contains(p.Peers, router) {
+				continue
+			}
+			text := fmt.Sprintf("%s ad%d@%s", p.Prefix, p.LocalPref, router)
+			if slices.Contains(p.Communities, gracefulShutdown) {
+				text += " going"
+			}
+			out = append(out, text)
 		}
-		out = append(out, text)
 	}
 	slices.Sort(out)
 	return out
@@ -189,7 +227,7 @@ func (j *routesJudge) table() []string {
 
 // prefixOf is the prefix that an advertisement makes of an address.
 func prefixOf(a netip.Addr, ad string) netip.Prefix {
-	p, err := a.Prefix(map[string]int{"ad1": 32, "ad2": 25, "ad3": 32}[ad])
+	p, err := a.Prefix(map[string]int{"ad1": 32, "ad2": 25, "ad3": 32}[ad[:3]])
 	if err != nil {
 		panic(err)
 	}
@@ -223,7 +261,21 @@ func drawSeat(t *rapid.T) allocator.Seat {
 		}
 	}
 	ports := rapid.SampledFrom([][]uint16{nil, {30001}}).Draw(t, "ports")
-	return seatOf(rapid.SampledFrom(routed[:]).Draw(t, "address"), local, ports == nil || rapid.Bool().Draw(t, "dwell"), ports, nodes)
+	seat := seatOf(rapid.SampledFrom(routed[:]).Draw(t, "address"), local, ports == nil || rapid.Bool().Draw(t, "dwell"), ports, nodes)
+	return seat
+}
+
+// edit names other routers in an advertisement.
+func (j *routesJudge) edit(t *rapid.T) {
+	ad := rapid.SampledFrom([]string{"ad1", "ad2", "ad3"}).Draw(t, "edited")
+	j.peers[ad] = rapid.SampledFrom([][]string{nil, {"t0"}, {"t1"}, routers}).Draw(t, "routers")
+	var seats []allocator.Seat
+	for _, a := range routed {
+		if seat, ok := j.seats[a]; ok {
+			seats = append(seats, seat)
+		}
+	}
+	j.place(false, seats...)
 }
 
 // history lets a node live through seats, time and answers of health ports.
@@ -231,11 +283,17 @@ func (j *routesJudge) history(t *rapid.T) error {
 	first := true
 	for range rapid.IntRange(1, 30).Draw(t, "steps") {
 		j.now = j.now.Add(time.Millisecond)
-		switch rapid.IntRange(0, 4).Draw(t, "what") {
-		case 0, 1:
-			j.place(first, drawSeat(t))
-			first = false
+		switch rapid.IntRange(0, 5).Draw(t, "what") {
+		case 0, 1: // sometimes another one follows before anything is decided
+			for range rapid.IntRange(1, 3).Draw(t, "placements") {
+				j.place(first, drawSeat(t))
+				first = false
+			}
 		case 2:
+			if !first {
+				j.edit(t)
+			}
+		case 3:
 			port := healthPort{30001, false}
 			j.r.healthy(j.now, port)
 			j.ok[port] = j.now
@@ -314,19 +372,19 @@ func TestAlwaysSeesWrongRoutes(t *testing.T) {
 func TestNeverOpensSessionsBeforeItKnowsWhatToSay(t *testing.T) {
 	j := newRoutesJudge(nil)
 	j.decide()
-	if j.r.ready {
+	if !j.r.ready.IsZero() {
 		t.Fatal("ready before the first placement")
 	}
 	both := map[string][]string{"ad1": {"a", "b"}}
 	j.place(true, seatOf(routed[0], nil, true, nil, both), seatOf(routed[1], []string{"a", "b"}, false, []uint16{30001}, both))
 	j.decide()
-	if j.r.ready {
+	if !j.r.ready.IsZero() {
 		t.Fatal("ready though another node may serve, and this one is not known to")
 	}
 	j.r.healthy(j.now, healthPort{30001, false})
 	j.now = j.now.Add(testDwell)
 	j.decide()
-	if !j.r.ready || len(j.table()) != 2 {
+	if j.r.ready.IsZero() || len(j.table()) != 2*len(routers) {
 		t.Fatalf("ready %v with %q, though all is known to serve", j.r.ready, j.table())
 	}
 
@@ -335,14 +393,14 @@ func TestNeverOpensSessionsBeforeItKnowsWhatToSay(t *testing.T) {
 	j.decide()
 	j.now = j.now.Add(j.r.times.patience())
 	j.decide()
-	if !j.r.ready || len(j.table()) != 0 {
+	if j.r.ready.IsZero() || len(j.table()) != 0 {
 		t.Fatalf("ready %v with %q", j.r.ready, j.table())
 	}
 
 	j = newRoutesJudge(nil) // nobody else is there: nothing to wait for
 	j.place(true, seatOf(routed[0], nil, true, nil, map[string][]string{"ad1": {"a"}}))
 	j.decide()
-	if !j.r.ready || len(j.table()) != 1 {
+	if j.r.ready.IsZero() || len(j.table()) != len(routers) {
 		t.Fatalf("ready %v with %q, alone", j.r.ready, j.table())
 	}
 }
@@ -359,7 +417,7 @@ func TestNeverAsksToLeaveWhatStays(t *testing.T) {
 	gone.Routes = stay.Routes[:1]
 	j.place(false, gone)
 	j.decide()
-	got := j.r.table.prefixes([]string{"t0", "t1"}, false)
+	got := j.r.table.prefixes(routers, nil)
 	slices.SortFunc(got, func(a, b bgp.Prefix) int { return cmp.Compare(a.LocalPref, b.LocalPref) })
 	if len(got) != 2 || !slices.Equal(got[0].Peers, []string{"t0"}) || len(got[0].Communities) > 0 ||
 		!slices.Equal(got[1].Peers, []string{"t1"}) || !slices.Equal(got[1].Communities, []uint32{gracefulShutdown}) {
@@ -398,7 +456,7 @@ func TestWeightsAreInProportion(t *testing.T) {
 		j.place(true, s)
 	}
 	j.decide()
-	if got := j.r.table.prefixes(nil, false); len(got) != 1 || got[0].Weight != 4*perEndpoint {
+	if got := j.r.table.prefixes(nil, nil); len(got) != 1 || got[0].Weight != 4*perEndpoint {
 		t.Errorf("told: %+v", got)
 	}
 }
@@ -422,7 +480,7 @@ func BenchmarkOneRouteOf10000(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		r.place(now, allocator.Placement{Seats: []allocator.Seat{seat(uint32(i + 1))}})
 		r.decide(now)
-		if got := r.table.prefixes(nil, false); len(got) != 10_000 {
+		if got := r.table.prefixes(nil, nil); len(got) != 10_000 {
 			b.Fatal(len(got))
 		}
 	}

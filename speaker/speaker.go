@@ -144,10 +144,11 @@ type Config struct {
 	Gossip Gossip
 	// Notify, if set, is told what happens to addresses on this node: that it
 	// begins to answer for one (Announced), that Services join one that it answers
-	// for (Joined), that its BGP routers are told of one (Advertised), that it has no interface for one that is up: none of those
-	// that the advertisements name, or none at all if that list is empty
-	// (Stranded); that another station claims one (Contested), or answers for one
-	// that was to be announced for the first time (Used). It must not block.
+	// for (Joined); that its BGP routers are told of one, or that Services join one
+	// of which they are (Advertised); that it has no interface for one that is up:
+	// none of those that the advertisements name, or none at all if that list is
+	// empty (Stranded); that another station claims one (Contested), or answers for
+	// one that was to be announced for the first time (Used). It must not block.
 	Notify func(Notice)
 	// Announcing, if set, is told after what [Speaker.Announcements] returns has
 	// changed. It must not block.
@@ -191,7 +192,7 @@ type Speaker struct {
 	// Touched by run alone.
 	core   *core
 	routes *routes
-	peers  []bgp.Peer
+	roster roster
 
 	mu     sync.Mutex
 	inputs []func(now time.Time)

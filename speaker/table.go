@@ -26,20 +26,23 @@ type table struct {
 	of   map[netip.Addr][]contribution // what each address put in
 
 	peers   []string // as of the rows
-	leaving bool
+	parting []string // of these, those that are about to go
 }
 
 // row is one prefix.
 type row struct {
 	prefix netip.Prefix
-	ads    []*origin    // by the names of advertisements
+	ads    []*origin    // by the names of advertisements, first what stays
 	told   []bgp.Prefix // what routers are to be told of it
 	at     int          // in table.list
 }
 
-// origin is one advertisement that makes a prefix, and the addresses behind it.
+// origin is one advertisement that makes a prefix, and the addresses behind it; of
+// those that are about to go, it is one more.
 type origin struct {
-	allocator.Route
+	advertisement string
+	allocator.Attributes
+	going   bool
 	members []contribution // by address
 }
 
@@ -49,22 +52,24 @@ type contribution struct {
 	prefix        netip.Prefix
 	advertisement string
 	weight        int
-	going         bool // is about to be withdrawn
+	going         bool     // is about to be withdrawn
+	peers         []string // from which; empty: all
 }
 
 func newTable() table {
 	return table{rows: map[netip.Prefix]*row{}, of: map[netip.Addr][]contribution{}}
 }
 
+// same tells whether one takes the other's place.
 func (c contribution) same(d contribution) bool {
-	return c.prefix == d.prefix && c.advertisement == d.advertisement
+	return c.prefix == d.prefix && c.advertisement == d.advertisement && c.going == d.going
 }
 
 // put makes the table say what a path says now, and tells whether that differs.
 func (t *table) put(p *path) (changed bool) {
 	var now []contribution
 	enter := func(r allocator.Route, going bool) {
-		c := contribution{addr: p.Addr, prefix: r.Prefix, advertisement: r.Advertisement, going: going}
+		c := contribution{addr: p.Addr, prefix: r.Prefix, advertisement: r.Advertisement, going: going, peers: r.Peers}
 		if len(r.Weights) > 0 {
 			c.weight = r.Weights[0]
 		}
@@ -96,28 +101,28 @@ func (t *table) enter(r allocator.Route, c contribution) bool {
 		t.rows[r.Prefix] = w
 		t.list = append(t.list, w)
 	}
-	i, found := w.origin(r.Advertisement)
+	i, found := w.origin(c)
 	if !found {
-		w.ads = slices.Insert(w.ads, i, &origin{Route: r})
+		w.ads = slices.Insert(w.ads, i, &origin{advertisement: r.Advertisement, going: c.going})
 	}
 	o := w.ads[i]
 	j, there := o.member(c.addr)
 	switch {
 	case !there:
 		o.members = slices.Insert(o.members, j, c)
-	case o.members[j] == c && slices.Equal(o.Peers, r.Peers) && o.Attributes.Equal(r.Attributes):
+	case o.members[j].weight == c.weight && slices.Equal(o.members[j].peers, c.peers) && o.Attributes.Equal(r.Attributes):
 		return false
 	default:
 		o.members[j] = c
 	}
-	o.Route = r
-	w.tell(t.peers, t.leaving)
+	o.Attributes = r.Attributes
+	w.tell(t.peers, t.parting)
 	return true
 }
 
 func (t *table) leave(c contribution) {
 	w := t.rows[c.prefix]
-	i, _ := w.origin(c.advertisement)
+	i, _ := w.origin(c)
 	o := w.ads[i]
 	if j, there := o.member(c.addr); there {
 		o.members = slices.Delete(o.members, j, j+1)
@@ -133,23 +138,31 @@ func (t *table) leave(c contribution) {
 		delete(t.rows, c.prefix)
 		return
 	}
-	w.tell(t.peers, t.leaving)
+	w.tell(t.peers, t.parting)
 }
 
-func (w *row) origin(advertisement string) (int, bool) {
-	return slices.BinarySearchFunc(w.ads, advertisement, func(o *origin, name string) int { return strings.Compare(o.Advertisement, name) })
+func (w *row) origin(c contribution) (int, bool) {
+	return slices.BinarySearchFunc(w.ads, c, func(o *origin, c contribution) int {
+		if order := strings.Compare(o.advertisement, c.advertisement); order != 0 || o.going == c.going {
+			return order
+		} else if c.going {
+			return -1
+		}
+		return 1
+	})
 }
 
 func (o *origin) member(addr netip.Addr) (int, bool) {
 	return slices.BinarySearchFunc(o.members, addr, func(c contribution, a netip.Addr) int { return c.addr.Compare(a) })
 }
 
-// prefixes is the whole table as it is to be told to routers.
-func (t *table) prefixes(peers []string, leaving bool) []bgp.Prefix {
-	if !slices.Equal(peers, t.peers) || leaving != t.leaving {
-		t.peers, t.leaving = peers, leaving
+// prefixes is the whole table as it is to be told to routers. Those that are parting
+// are asked to prefer other nodes for all of it. Both lists are sorted.
+func (t *table) prefixes(peers, parting []string) []bgp.Prefix {
+	if !slices.Equal(peers, t.peers) || !slices.Equal(parting, t.parting) {
+		t.peers, t.parting = peers, parting
 		for _, w := range t.list {
-			w.tell(peers, leaving)
+			w.tell(peers, parting)
 		}
 	}
 	out := make([]bgp.Prefix, 0, len(t.list))
@@ -162,33 +175,56 @@ func (t *table) prefixes(peers []string, leaving bool) []bgp.Prefix {
 // tell works out what routers are to be told of a prefix. If it comes from two
 // advertisements, a router is told of the one that goes only if the one that stays
 // is not for it.
-func (w *row) tell(peers []string, leaving bool) {
+func (w *row) tell(peers, parting []string) {
 	var covered []string
 	everybody := false
 	for _, o := range w.ads {
-		if len(w.ads) > 1 && !o.going() {
-			covered, everybody = append(covered, o.Peers...), everybody || len(o.Peers) == 0
+		if named := o.peers(); !o.going {
+			covered, everybody = append(covered, named...), everybody || len(named) == 0
 		}
 	}
 	w.told = make([]bgp.Prefix, 0, len(w.ads)) // a new one: the old one has been given away
 	for _, o := range w.ads {
-		going := o.going()
-		p := bgp.Prefix{Prefix: w.prefix, Peers: o.Peers, LocalPref: o.LocalPref, Communities: o.Communities, LargeCommunities: o.LargeCommunities, Weight: o.weight()}
-		if going && len(w.ads) > 1 {
-			if p.Peers = without(p.Peers, peers, covered); everybody || len(p.Peers) == 0 {
-				continue
-			}
+		named := o.peers()
+		p := bgp.Prefix{Prefix: w.prefix, Peers: named, LocalPref: o.LocalPref, Communities: o.Communities, LargeCommunities: o.LargeCommunities, Weight: o.weight()}
+		leaves := p
+		leaves.Communities = append(slices.Clone(p.Communities), gracefulShutdown)
+		switch {
+		case o.going && everybody:
+		case o.going && len(covered) > 0:
+			w.telling(leaves, without(named, peers, covered))
+		case o.going:
+			w.told = append(w.told, leaves)
+		case len(parting) > 0:
+			stay := without(named, peers, parting)
+			w.telling(p, stay)
+			w.telling(leaves, without(named, peers, stay))
+		default:
+			w.told = append(w.told, p)
 		}
-		if going || leaving {
-			p.Communities = append(slices.Clone(p.Communities), gracefulShutdown)
-		}
-		w.told = append(w.told, p)
 	}
 }
 
-// going tells whether all that is behind an origin is about to be withdrawn.
-func (o *origin) going() bool {
-	return !slices.ContainsFunc(o.members, func(c contribution) bool { return !c.going })
+// peers are the names of those that an origin is for; none: all.
+func (o *origin) peers() (names []string) {
+	for i, c := range o.members {
+		switch {
+		case len(c.peers) == 0:
+			return nil
+		case i == 0:
+			names = c.peers
+		case !slices.Equal(names, c.peers):
+			names = slices.Concat(names, without(c.peers, nil, names))
+		}
+	}
+	return names
+}
+
+// telling has the peers told, if there are any: no peers would mean all.
+func (w *row) telling(p bgp.Prefix, peers []string) {
+	if p.Peers = peers; len(peers) > 0 {
+		w.told = append(w.told, p)
+	}
 }
 
 // weight is the link bandwidth of an origin by the endpoints behind it on this

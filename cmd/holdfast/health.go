@@ -18,7 +18,8 @@ const headerTimeout = 5 * time.Second
 
 // health serves /healthz, which answers 200 while the loops of this copy turn,
 // and /readyz, which answers 200 when it knows the cluster and what the other
-// copies claim, and so can take addresses over. On /peers it tells people how the
+// copies claim, and so can take addresses over, and when its BGP routers know what
+// it advertises, or had time enough to connect. On /peers it tells people how the
 // BGP sessions stand.
 type health struct {
 	listener net.Listener
@@ -61,7 +62,7 @@ func (h *halves) ready(ctx context.Context) error {
 	if !h.speaker.Stats().Settled {
 		return errors.New("still waits for what the other copies claim")
 	}
-	return nil
+	return h.speaker.Routed()
 }
 
 // serveMetrics serves /metrics. Announcing must not end because a port is taken,

@@ -33,9 +33,10 @@ decide which Service holds which address.
 It talks to the API server as the pod that it is. On SIGTERM or SIGINT it hands
 its addresses over, gives the Lease back and exits with 0; a second signal ends
 it at once. BGP routers with graceful restart keep its routes for the copy that
-follows; if none will (the node is cordoned, excluded or shut down, the DaemonSet
-is deleted), they are asked to prefer other nodes, and the routes withdrawn. It exits with 1 when it cannot go on (it says why), and with 2 when
-a flag or the environment is wrong.`,
+follows, others are asked to prefer other nodes first. If no copy will follow (the
+node goes down, is deleted, excluded or no longer selected, or the DaemonSet is
+deleted), all are asked to, and then the routes are withdrawn. It exits with 1 when
+it cannot go on (it says why), and with 2 when a flag or the environment is wrong.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
 				return usage(err)
@@ -136,7 +137,8 @@ func (h *halves) announced() controller.Announced {
 }
 
 // part hands over what this node announces. BGP sessions are left to end silently,
-// so that routers keep the routes for the copy that follows, unless none will.
+// so that routers with graceful restart keep the routes for the copy that follows,
+// unless none will; routers that would not keep them are told before.
 func (h *halves) part(ctx context.Context, log *slog.Logger) {
 	var both sync.WaitGroup
 	both.Go(func() {
@@ -147,6 +149,8 @@ func (h *halves) part(ctx context.Context, log *slog.Logger) {
 	if why := h.controller.Ends(ctx); why != "" {
 		log.Info("no copy follows on this node", "cause", why)
 		h.speaker.Withdraw(ctx, why)
+	} else {
+		h.speaker.Pause(ctx)
 	}
 	both.Wait()
 }
