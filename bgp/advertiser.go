@@ -76,6 +76,10 @@ func (a *Advertiser) begin(p *peer) {
 // Set says what shall be advertised to whom from now on. It does not wait for
 // anything on the wire. The peers' names are unique; of two with the same name
 // the last counts. Prefixes that cannot be advertised are logged and left out.
+//
+// It keeps neither slice, nor those in them. What it costs follows what has
+// changed since the last call, but for one comparison of each prefix with the one
+// that was in its place.
 func (a *Advertiser) Set(prefixes []Prefix, peers []Peer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -86,15 +90,17 @@ func (a *Advertiser) Set(prefixes []Prefix, peers []Peer) {
 	for _, p := range peers {
 		wanted[p.Name] = p
 	}
-	views, err := a.atlas.views(prefixes, slices.Sorted(maps.Keys(wanted)))
+	views, err := a.atlas.update(prefixes, slices.Sorted(maps.Keys(wanted)))
 	if err != nil {
 		a.log.Warn("some prefixes cannot be advertised", "err", err)
 	}
+	changed := false
 	for name, want := range wanted {
 		switch p, there := a.peers[name]; {
 		case there:
-			p.assign(want, views[name])
+			changed = p.assign(want, views[name]) || changed
 		case !want.Frozen:
+			changed = true
 			p = newPeer(&a.config, want, views[name], a.arrange)
 			a.peers[name] = p
 			if a.live != nil {
@@ -104,11 +110,14 @@ func (a *Advertiser) Set(prefixes []Prefix, peers []Peer) {
 	}
 	for name, p := range a.peers {
 		if _, ok := wanted[name]; !ok {
+			changed = true
 			delete(a.peers, name)
 			p.dismiss(&farewell{note: cease(packet.BGP_ERROR_SUB_PEER_DECONFIGURED, ""), withdraw: true})
 		}
 	}
-	a.outfit()
+	if changed {
+		a.outfit()
+	}
 }
 
 // arrange is Set for what follows from a peer's address that became known.

@@ -14,8 +14,15 @@
 //     nonsense delays neither Set nor the sessions with others.
 //  3. A session is closed by us only for a reason that Status and Config.Changed
 //     tell, and a change of one peer touches only the session with that one.
-//     Another password or BFD profile, another time between attempts and other
-//     prefixes leave the session up.
+//     Other prefixes, another password, BFD profile, Multihop or time between
+//     attempts leave the session up, and so do those fields of Peer that count
+//     from the next session on. For the rest a session ends with Cease; but
+//     where graceful restart has been agreed on, and router, AS numbers,
+//     identifier and families stay the same, it ends in silence and the next one
+//     says that we have restarted (RFC 4724 §4), so that the router keeps the
+//     routes in between. Another Source or Device is also another BFD session:
+//     where BFD is in use, the router may drop them when it hears of the end of
+//     the old one.
 //  4. What ends by itself ends silently: when the context of Run ends, no
 //     NOTIFICATION is sent and BFD does not say AdminDown, so routers that know
 //     graceful restart (RFC 4724) keep the routes until the next process is
@@ -116,7 +123,7 @@ type Event struct {
 type Prefix struct {
 	Prefix           netip.Prefix // bits beyond its length are cleared
 	Peers            []string     // names of the peers that get it; empty: all
-	LocalPref        uint32       // for internal peers; 0: 100
+	LocalPref        uint32       // for internal peers; 0: 100. With GRACEFUL_SHUTDOWN among Communities they are told 0
 	Communities      []uint32     // RFC 1997, in any order
 	LargeCommunities [][3]uint32  // RFC 8092, in any order
 	// Weight, in octets per second, is the value of the link bandwidth community
@@ -124,7 +131,9 @@ type Prefix struct {
 	Weight float32
 }
 
-// A Peer is a router and how to speak with it.
+// A Peer is a router and how to speak with it. A change of RouterID, HoldTime,
+// Keepalive, GracefulRestart or RestartTime does not end a session that is
+// established: it counts from the next session on, and PeerStatus.Pending tells.
 type Peer struct {
 	Name string // unique
 
@@ -140,24 +149,24 @@ type Peer struct {
 	Device    string     // VRF device that the session lives in, or ""
 
 	MyAS     uint32
-	LocalAS  uint32 // shown instead of MyAS, if not 0
-	PeerAS   uint32 // 0: any that Internal and External allow
-	Internal bool   // the router's AS must be ours
-	External bool   // the router's AS must not be ours
-	RouterID netip.Addr
+	LocalAS  uint32     // shown instead of MyAS, if not 0
+	PeerAS   uint32     // 0: any that Internal and External allow
+	Internal bool       // the router's AS must be ours
+	External bool       // the router's AS must not be ours
+	RouterID netip.Addr // for the next session
 
 	IPv4, IPv6 bool // families to advertise
 
-	HoldTime  time.Duration // offered; 0: none. Whole seconds, 3 to 65535
-	Keepalive time.Duration // at most a third of the negotiated hold time is used; 0: that
+	HoldTime  time.Duration // offered to the next session; 0: none. Whole seconds, 3 to 65535
+	Keepalive time.Duration // for the next session; at most a third of the negotiated hold time is used; 0: that
 	Connect   time.Duration // longest wait between two attempts
 
-	Multihop    bool   // the router may be further than one hop
+	Multihop    bool   // BFD: the router may be further than one hop, which BGP need not be told
 	TTLSecurity bool   // what a router has forwarded is not taken (RFC 5082)
 	Password    string // of TCP MD5 (RFC 2385); 80 octets at most
 
-	GracefulRestart bool
-	RestartTime     time.Duration // 0: 120 s; at most 4095 s
+	GracefulRestart bool          // for the next session
+	RestartTime     time.Duration // for the next session; 0: 120 s; at most 4095 s
 
 	BFD *bfd.Profile // nil: none; not changed once given
 }

@@ -82,6 +82,14 @@ var birdRows = []row{
 		},
 	},
 	{
+		name: "internal, GRACEFUL_SHUTDOWN", bgp: "neighbor {our4} internal;",
+		peer: over4(func(p *Peer) { p.MyAS, p.PeerAS = routerAS, 0 }),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			n.Set([]Prefix{{Prefix: c.prefix4, LocalPref: 250, Communities: []uint32{gracefulShutdown}}}, []Peer{p})
+			waitShown(t, r, c.prefix4, "BGP.local_pref: 0", "BGP.community: (65535,0)")
+		},
+	},
+	{
 		name: "another AS than BIRD expects", bgp: "neighbor {our4} as 65009;", peer: over4(),
 		check: refused("the router closed the session: OPEN Message Error/Bad Peer AS"),
 	},

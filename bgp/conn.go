@@ -215,7 +215,7 @@ func (w *writer) say(s *speech, again [families]bool) {
 		var n int
 		w.buffer, n = s.write(w.buffer, f, st)
 		w.count.out(packet.BGP_MSG_UPDATE, n)
-		w.count.advertised[f].Store(int64(len(w.table.told[f])))
+		w.count.advertised[f].Store(int64(w.table.told[f].len()))
 	}
 	if w.finished {
 		return

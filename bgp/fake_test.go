@@ -342,8 +342,8 @@ func (f *fake) listen(ns string, us netip.Addr, password string) {
 	must(f.t, world.Within(ns, func() error {
 		lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 			return control(raw, func(fd int) error {
-				if password == "" {
-					return nil
+				if err := mark(fd, false); err != nil || password == "" {
+					return err
 				}
 				return sign(fd, false, us, password)
 			})

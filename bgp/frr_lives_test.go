@@ -3,7 +3,6 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +103,29 @@ var frrLives = []row{
 		},
 	},
 	{
+		name:    "GRACEFUL_SHUTDOWN, internal", // two nodes, the better one of which is drained
+		prepare: func(t *testing.T, c cable) { newCable(frrNS, c.n+secondCable).lay(t) },
+		bgp:     "neighbor {our4} remote-as internal\n neighbor {second4} remote-as internal",
+		peer:    over4(func(p *Peer) { p.MyAS, p.PeerAS, p.IPv6 = routerAS, 0, false }),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			second := newCable(frrNS, c.n+secondCable)
+			other := run(t, Config{RouterID: netip.MustParseAddr("10.9.9.8")})
+			better := Prefix{Prefix: c.prefix4, LocalPref: 200}
+			n.Set([]Prefix{better}, []Peer{p})
+			there := p
+			there.Address = second.their4
+			other.Set([]Prefix{{Prefix: c.prefix4}}, []Peer{there})
+			other.waitState(p.Name, Established)
+			forwards4(t, r, n, c, p)
+			better.Communities = []uint32{gracefulShutdown}
+			n.Set([]Prefix{better}, []Peer{p})
+			waitRoute(t, r, c.prefix4, second.our4)
+			other.Set(nil, []Peer{there})
+			waitPath(t, r, c.prefix4, func(q path) bool { return q.Community.String == "graceful-shutdown" && q.LocPrf == 0 })
+			forwards4(t, r, n, c, p) // it is still taken where there is no other
+		},
+	},
+	{
 		name: "prefixes come and go",
 		bgp:  "neighbor {our4} remote-as external", ipv6: "neighbor {our4} activate",
 		peer: over4(),
@@ -146,15 +168,58 @@ var frrLives = []row{
 			forwardsBoth(t, r, n, c, p)
 			p.HoldTime = 6 * time.Second
 			n.Set(c.prefixes(), []Peer{p})
-			waitFor(t, "the new hold time", func() error {
-				if s := n.status(p.Name); s.HoldTime != p.HoldTime {
-					return fmt.Errorf("it is %s", s.HoldTime)
+			waitFor(t, "a change that waits", func() error {
+				if s := n.status(p.Name); !s.Pending {
+					return fmt.Errorf("%s: %s", s.State, s.Reason)
 				}
 				return nil
 			})
-			forwardsBoth(t, r, n, c, p)
-			if why := n.fell(); !slices.Equal(why, []string{"its configuration has changed"}) {
+			n.Set(c.prefixes()[:1], []Peer{p}) // the session goes on
+			waitRoute(t, r, c.prefix6)
+			if s := n.status(p.Name); s.State != Established || s.Ups != 1 || s.HoldTime != 9*time.Second {
+				t.Errorf("status %+v", s)
+			}
+			if _, err := r.Show(c.fill("clear bgp {our4}")); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the new hold time", func() error {
+				if s := n.status(p.Name); s.HoldTime != p.HoldTime || s.Pending {
+					return fmt.Errorf("it is %s: %s", s.HoldTime, s.Reason)
+				}
+				return nil
+			})
+			if why := n.fell(); len(why) != 1 || !strings.Contains(why[0], "the router closed the session") {
 				t.Errorf("the session ended: %q", why)
+			}
+		},
+	},
+	{
+		name: "source and TTL security changed, with graceful restart", mayFall: true,
+		bgp: "neighbor {our4} remote-as external\n neighbor {our4} ttl-security hops 1", ipv6: "neighbor {our4} activate",
+		peer: over4(func(p *Peer) { p.GracefulRestart = true }),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			forwardsBoth(t, r, n, c, p)
+			p.Source, p.TTLSecurity = c.our4, true
+			if gone := renewed(t, r, n, c, p); gone != nil {
+				t.Error(gone)
+			}
+			if !restarted(t, r, c) {
+				t.Error("FRR has not been told of a restart")
+			}
+		},
+	},
+	{
+		name: "source and TTL security changed, without graceful restart", mayFall: true, // the check above sees what it is for
+		bgp: "neighbor {our4} remote-as external\n neighbor {our4} ttl-security hops 1", ipv6: "neighbor {our4} activate",
+		peer: over4(),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			forwardsBoth(t, r, n, c, p)
+			p.Source, p.TTLSecurity = c.our4, true
+			if renewed(t, r, n, c, p) == nil {
+				t.Error("the routes stayed")
+			}
+			if restarted(t, r, c) {
+				t.Error("FRR has been told of a restart")
 			}
 		},
 	},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,15 +144,15 @@ func waitHop(t *testing.T, r *router.Router, prefix netip.Prefix, want netip.Add
 	})
 }
 
-// restart ends a node as a killed process does, and starts it again. It tells
-// which route was gone meanwhile.
-func restart(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone error) {
+// watch looks at the router's next hops of prefixes until the returned function
+// is called, which tells of one that had none meanwhile.
+func watch(r *router.Router, prefixes ...netip.Prefix) (stop func() (gone error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	watched := make(chan error, 1)
 	go func() {
 		for ctx.Err() == nil {
-			for _, prefix := range []netip.Prefix{c.prefix4, c.prefix6} {
-				if hops, err := r.NextHops(prefix); err != nil || len(hops) != 1 {
+			for _, prefix := range prefixes {
+				if hops, err := r.NextHops(prefix); err != nil || len(hops) == 0 {
 					watched <- fmt.Errorf("%s was forwarded to %v, %v", prefix, hops, err)
 					return
 				}
@@ -160,6 +161,13 @@ func restart(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone err
 		}
 		watched <- nil
 	}()
+	return func() error { cancel(); return <-watched }
+}
+
+// restart ends a node as a killed process does, and starts it again. It tells
+// which route was gone meanwhile.
+func restart(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone error) {
+	watched := watch(r, c.prefix4, c.prefix6)
 	n.end()
 	time.Sleep(500 * time.Millisecond) // for as long nobody is there
 	next := run(t, Config{Restarting: true})
@@ -173,6 +181,32 @@ func restart(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone err
 	})
 	forwardsBoth(t, r, next, c, p)
 	time.Sleep(300 * time.Millisecond) // for the router to drop what is stale
-	cancel()
-	return <-watched
+	return watched()
+}
+
+// renewed changes a node's peer and waits for the session that follows. It tells
+// which route was gone meanwhile.
+func renewed(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone error) {
+	watched := watch(r, c.prefix4, c.prefix6)
+	n.Set(c.prefixes(), []Peer{p})
+	waitFor(t, "another session", func() error {
+		if s := n.status(p.Name); s.State != Established || s.Ups != 2 || s.Sent.Updates < 8 { // two prefixes, two ends of RIB, twice
+			return fmt.Errorf("%s: %s", s.State, s.Reason)
+		}
+		return nil
+	})
+	forwardsBoth(t, r, n, c, p)
+	time.Sleep(300 * time.Millisecond) // for the router to drop what is stale
+	if why := n.fell(); !slices.Equal(why, []string{"its configuration has changed"}) {
+		t.Errorf("the session ended: %q", why)
+	}
+	return watched()
+}
+
+// restarted tells whether FRR has been told of a restart when the session came up.
+func restarted(t *testing.T, r *router.Router, c cable) bool {
+	t.Helper()
+	var answer map[string]struct{ RBit bool }
+	must(t, r.JSON(c.fill("show bgp ipv4 neighbors {our4} graceful-restart json"), &answer))
+	return answer[c.our4.String()].RBit
 }

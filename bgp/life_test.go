@@ -53,8 +53,8 @@ func TestNeverTouchesTheOthers(t *testing.T) {
 		l.establish(fakeOpen())
 		l.hearKind(packet.BGP_MSG_UPDATE)
 	}
-	peers[1].RestartTime, peers[1].GracefulRestart = time.Minute, true // another OPEN
-	peers[2].Connect, peers[2].BFD = time.Minute, fastBFD              // the same session
+	peers[1].TTLSecurity = true                           // another session
+	peers[2].Connect, peers[2].BFD = time.Minute, fastBFD // the same session
 	frozen := []Peer{{Name: peers[0].Name, Frozen: true}, peers[1], peers[2]}
 	n.Set(prefixes, frozen)
 	if note := lb.hearEnd(); note == nil || note.code != packet.BGP_ERROR_CEASE || note.subcode != packet.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE {

@@ -41,7 +41,6 @@ type machine struct {
 	links    [sides]link
 	failures int       // in a row, since a session was established
 	retryAt  time.Time // zero: no attempt is due
-	ever     bool      // a session has been established
 	stopped  bool
 }
 
@@ -260,9 +259,19 @@ func (m *machine) established(now time.Time, s side) []order {
 	if l.terms.Hold > 0 {
 		l.until = now.Add(l.terms.Hold)
 	}
-	m.ever, m.failures = true, 0
+	m.failures = 0
 	out = append(out, order{do: establish, side: s, terms: l.terms, theirs: l.theirs})
 	return m.settle(now, out, "established")
+}
+
+// standing is the connection whose session is established, if there is one.
+func (m *machine) standing() (link, bool) {
+	for _, l := range m.links {
+		if l.state == Established {
+			return l, true
+		}
+	}
+	return link{}, false
 }
 
 // stop ends the session for good.

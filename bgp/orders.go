@@ -57,6 +57,7 @@ func (p *peer) part(c *conn, note *notification) {
 // establish starts to tell the router everything.
 func (p *peer) establish(c *conn, o order) {
 	t := o.terms
+	p.resuming = false
 	p.count.ups.Add(1)
 	c.quiet.Store(true)
 	hops, problem := p.nextHops(c, t)
@@ -70,6 +71,7 @@ func (p *peer) establish(c *conn, o order) {
 			families: t.Families, hops: hops, view: &p.view}
 	})
 	p.limp(problem)
+	p.lag()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.status

@@ -53,6 +53,7 @@ type peer struct {
 	seeking  sync.WaitGroup // finders
 	hops     [families]hop
 	checkAt  time.Time // of hops; zero: no need
+	resuming bool      // the router may keep routes of a session that ended silently
 	warned   []string  // what has been complained of
 }
 
@@ -64,20 +65,26 @@ func newPeer(c *Config, want Peer, v *view, found func()) *peer {
 		wake: make(chan struct{}, 1), events: make(chan func()), left: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.view.Store(v)
+	p.resuming = c.Restarting
 	p.status = PeerStatus{Name: want.Name, Since: time.Now(), Reason: "added"}
 	return p
 }
 
-// assign says what is wanted from now on.
-func (p *peer) assign(want Peer, v *view) {
-	p.view.Store(v)
+// assign says what is wanted from now on, and tells whether more than the view
+// has changed.
+func (p *peer) assign(want Peer, v *view) bool {
+	told := p.view.Swap(v)
 	p.mu.Lock()
-	if !want.Frozen {
+	changed := !want.Frozen && p.want != want
+	if changed {
 		p.want = want
 	}
 	p.status.Frozen = want.Frozen
 	p.mu.Unlock()
-	p.nudge()
+	if changed || told != v {
+		p.nudge()
+	}
+	return changed
 }
 
 // dismiss ends the session for good.
@@ -204,15 +211,12 @@ func (p *peer) adopt(ctx context.Context) *farewell {
 	p.machine.connect = want.Connect
 	now := time.Now()
 	switch {
-	case was.session() != want.session():
-		p.describe()
-		if was.Interface != want.Interface || was.Address != want.Address {
-			p.find(ctx)
-		}
-		p.carryOut(p.machine.restart(now, cease(packet.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE, ""), "its configuration has changed"))
+	case was.session() != want.session() || p.machine.state != Established && was.attempt() != want.attempt():
+		p.renew(ctx, now, was)
 	case was.Password != want.Password:
 		p.rekey(now)
 	}
+	p.lag()
 	for _, c := range p.conns {
 		if c != nil {
 			c.nudge() // the view may have changed
@@ -221,10 +225,62 @@ func (p *peer) adopt(ctx context.Context) *farewell {
 	return nil
 }
 
-// session is what a session is made with: a change of the rest leaves it up.
-func (p Peer) session() Peer {
-	p.Password, p.Connect, p.BFD, p.Frozen = "", 0, nil, false
+// attempt is what a connection and our OPEN on it are made of.
+func (p Peer) attempt() Peer {
+	p.Password, p.Connect, p.Multihop, p.BFD, p.Frozen = "", 0, false, nil, false
 	return p
+}
+
+// session is what a session that is established cannot outlive a change of.
+func (p Peer) session() Peer {
+	p = p.attempt()
+	p.HoldTime, p.Keepalive, p.GracefulRestart, p.RestartTime, p.RouterID = 0, 0, false, 0, netip.Addr{}
+	return p
+}
+
+// renew makes another session: in silence if the router keeps the routes until
+// that is there, else with a reason.
+func (p *peer) renew(ctx context.Context, now time.Time, was Peer) {
+	note := cease(packet.BGP_ERROR_SUB_OTHER_CONFIGURATION_CHANGE, "")
+	if p.outlasts(was) {
+		note, p.resuming = nil, true
+	}
+	p.describe()
+	if was.Interface != p.is.Interface || was.Address != p.is.Address {
+		p.find(ctx)
+	}
+	p.carryOut(p.machine.restart(now, note, "its configuration has changed"))
+}
+
+// outlasts tells whether the router keeps the routes of the session that there
+// is until the next one: by graceful restart (RFC 4724 §4.2), if it will know us
+// again and we shall tell it the same families.
+func (p *peer) outlasts(was Peer) bool {
+	s, ok := p.machine.standing()
+	if !ok || !s.terms.Restart || was.Address != p.is.Address || was.Interface != p.is.Interface ||
+		was.PeerAS != p.is.PeerAS || was.Internal != p.is.Internal || was.External != p.is.External {
+		return false
+	}
+	next := p.nextOpen(s)
+	return next.GracefulRestart && next.AS == s.ours.AS && next.ID == s.ours.ID && next.Families == s.ours.Families
+}
+
+// lag takes over whether a part of the configuration waits for the next session.
+func (p *peer) lag() {
+	s, ok := p.machine.standing()
+	if ok {
+		next := p.nextOpen(s)
+		t, _ := p.agree(next, s.theirs)
+		ok = next != s.ours || t != s.terms
+	}
+	p.mu.Lock()
+	p.status.Pending = ok
+	p.mu.Unlock()
+}
+
+// nextOpen is our OPEN of a session, as it would be now.
+func (p *peer) nextOpen(s link) open {
+	return p.is.offer(p.config.RouterID, s.ours.IPv4OverIPv6, s.ours.Restarting)
 }
 
 // rekey puts another password into force: on connections as they are, since the
@@ -247,8 +303,7 @@ func (p *peer) rekey(now time.Time) {
 
 // offer is our OPEN on a connection.
 func (p *peer) offer(s side) open {
-	restarting := p.config.Restarting && !p.machine.ever
-	return p.is.offer(p.config.RouterID, p.conns[s].local.Addr().Is6(), restarting)
+	return p.is.offer(p.config.RouterID, p.conns[s].local.Addr().Is6(), p.resuming)
 }
 
 func (p *peer) agree(ours, theirs open) (terms, *notification) { return p.is.agree(ours, theirs) }

@@ -2,10 +2,9 @@ package bgp
 
 import (
 	"encoding/binary"
-	"fmt"
+	"math"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // attributes are what is said of a prefix, the same for all peers. Equal ones
@@ -13,8 +12,8 @@ import (
 type attributes struct {
 	localPref   uint32
 	weight      float32
-	communities []uint32    // sorted
-	large       [][3]uint32 // sorted
+	communities []uint32    // sorted, each once
+	large       [][3]uint32 // sorted, each once
 }
 
 // attributesMax is how many octets communities may take: one prefix must fit
@@ -23,8 +22,9 @@ const attributesMax = 3500
 
 // key is comparable, and equal for equal attributes.
 func (a *attributes) key() string {
-	b := binary.BigEndian.AppendUint32(nil, a.localPref)
-	b = fmt.Appendf(b, "%x/%d/", a.weight, len(a.communities))
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 12+a.size()), a.localPref)
+	b = binary.BigEndian.AppendUint32(b, math.Float32bits(a.weight))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(a.communities)))
 	for _, c := range a.communities {
 		b = binary.BigEndian.AppendUint32(b, c)
 	}
@@ -37,6 +37,25 @@ func (a *attributes) key() string {
 }
 
 func (a *attributes) size() int { return 4*len(a.communities) + 12*len(a.large) }
+
+// say tells whether they are what a prefix shall have. It may miss that they
+// are, if the prefix names a community twice.
+func (a *attributes) say(p *Prefix) bool {
+	return a.localPref == p.LocalPref && a.weight == p.Weight && sameSet(a.communities, p.Communities) && sameSet(a.large, p.LargeCommunities)
+}
+
+// sameSet compares a list of different elements with one in any order.
+func sameSet[T comparable](different, any []T) bool {
+	if len(different) != len(any) {
+		return false
+	}
+	for i, x := range different {
+		if any[i] != x && !slices.Contains(any, x) {
+			return false
+		}
+	}
+	return true
+}
 
 // merge is what a peer gets that would get both.
 func (a *attributes) merge(b *attributes) *attributes {
@@ -57,152 +76,128 @@ type route struct {
 	attributes *attributes
 }
 
-// A view is what one peer shall be told: sorted, without duplicates, never
-// changed once made, and shared by the peers that shall be told the same.
-type view [families][]route
-
-// An atlas makes views of prefixes.
-type atlas struct {
-	known map[string]*attributes // by key
-}
-
-// intern is the one pointer for equal attributes. Those that are not used any
-// more stay until the next call of sweep.
-func (a *atlas) intern(attrs *attributes, used map[string]*attributes) *attributes {
-	key := attrs.key()
-	if one, ok := used[key]; ok {
-		return one
+// compare is the order of routes; equal prefixes, the most common case, are fast.
+func compare(a, b netip.Prefix) int {
+	if a == b {
+		return 0
 	}
-	if one, ok := a.known[key]; ok {
-		attrs = one
+	return a.Compare(b)
+}
+
+// routes are sorted by prefix, each prefix once, in pieces that are never changed
+// once made and never empty: of two lists that differ in one route, all other
+// pieces are the same memory.
+type routes [][]route
+
+// pieceMax is how many routes a piece has at most: what one change copies.
+const pieceMax = 256
+
+// cut makes routes of a sorted list, which it copies.
+func cut(sorted []route) routes {
+	var out routes
+	for n := (len(sorted) + pieceMax - 1) / pieceMax; n > 0; n-- {
+		size := (len(sorted) + n - 1) / n
+		out = append(out, slices.Clone(sorted[:size]))
+		sorted = sorted[size:]
 	}
-	used[key] = attrs
-	return attrs
+	return out
 }
 
-// A share is the routes of prefixes that the same peers get.
-type share struct {
-	peers  []string // nil: all
-	routes []route
+func (l routes) len() (n int) {
+	for _, piece := range l {
+		n += len(piece)
+	}
+	return n
 }
 
-// views makes one for each peer. What cannot be advertised is in the error.
-func (a *atlas) views(prefixes []Prefix, peers []string) (map[string]*view, error) {
-	used := make(map[string]*attributes)
-	shares, err := a.shares(prefixes, used)
-	views := make(map[string]*view, len(peers))
-	same := make(map[string]*view) // by which shares it is made of
-	for _, name := range peers {
-		var mine []*share
-		var which []byte
-		for i, s := range shares {
-			if s.peers == nil || slices.Contains(s.peers, name) {
-				mine = append(mine, s)
-				which = binary.AppendUvarint(which, uint64(i))
-			}
+// with is the list after changes, sorted by prefix, of which one without
+// attributes is a route that goes; and whether that is another list than l.
+func (l routes) with(changes []route) (out routes, changed bool) {
+	if len(l) == 0 {
+		out = cut(slices.DeleteFunc(changes, func(r route) bool { return r.attributes == nil }))
+		return out, len(out) > 0
+	}
+	for i, piece := range l {
+		n := len(changes)
+		if i+1 < len(l) { // those before the next piece
+			n, _ = slices.BinarySearchFunc(changes, l[i+1][0].prefix, func(r route, p netip.Prefix) int { return compare(r.prefix, p) })
 		}
-		v, ok := same[string(which)]
-		if !ok {
-			v = a.view(mine, used)
-			same[string(which)] = v
+		next, other := apply(piece, changes[:n])
+		changes = changes[n:]
+		if other && !changed {
+			out, changed = append(make(routes, 0, len(l)+1), l[:i]...), true
 		}
-		views[name] = v
+		last := len(out) - 1
+		switch {
+		case !changed:
+		case !other:
+			out = append(out, piece)
+		case last >= 0 && len(out[last])+len(next) <= pieceMax/2: // many small ones would be slow
+			out[last] = slices.Concat(out[last], next)
+		default:
+			out = append(out, cut(next)...)
+		}
 	}
-	a.known = used
-	return views, err
+	if !changed {
+		return l, false
+	}
+	return out, true
 }
 
-// shares sorts prefixes by who gets them.
-func (a *atlas) shares(prefixes []Prefix, used map[string]*attributes) (shares []*share, err error) {
-	var bad []string
-	var last *share // that of the prefix before, as a rule that of the next one too
-	byPeers := make(map[string]*share)
-	plain := make(map[uint32]*attributes) // by local preference, without anything else
-	for i := range prefixes {
-		p := &prefixes[i]
-		if !p.Prefix.IsValid() {
-			bad = append(bad, p.Prefix.String())
+// apply makes changes in one piece, and tells whether there are any.
+func apply(piece, changes []route) (out []route, changed bool) {
+	for _, c := range changes {
+		i, found := slices.BinarySearchFunc(piece, c.prefix, func(r route, p netip.Prefix) int { return compare(r.prefix, p) })
+		if found && piece[i].attributes == c.attributes || !found && c.attributes == nil {
 			continue
 		}
-		if last == nil || !slices.Equal(last.peers, p.Peers) {
-			key := strings.Join(p.Peers, "\x00")
-			if last = byPeers[key]; last == nil {
-				last = &share{peers: append([]string(nil), p.Peers...)}
-				if i == 0 {
-					last.routes = make([]route, 0, len(prefixes)) // as a rule there is no other share
-				}
-				byPeers[key] = last
-				shares = append(shares, last)
-			}
+		if !changed {
+			out, changed = make([]route, 0, len(piece)+len(changes)), true
 		}
-		attrs := a.attributesOf(p, plain, used)
-		if attrs.size() > attributesMax {
-			bad = append(bad, fmt.Sprintf("%s (its communities do not fit into a message)", p.Prefix))
-			continue
+		out = append(out, piece[:i]...)
+		piece = piece[i:]
+		if found {
+			piece = piece[1:]
 		}
-		last.routes = append(last.routes, route{p.Prefix.Masked(), attrs})
+		if c.attributes != nil {
+			out = append(out, c)
+		}
 	}
-	if bad != nil {
-		err = fmt.Errorf("not advertised: %s", strings.Join(bad, ", "))
+	if !changed {
+		return piece, false
 	}
-	return shares, err
+	return append(out, piece...), true
 }
 
-// attributesOf are a prefix's; those that say nothing but a local preference,
-// the most common ones, are found without making a key.
-func (a *atlas) attributesOf(p *Prefix, plain map[uint32]*attributes, used map[string]*attributes) *attributes {
-	if len(p.Communities) > 0 || len(p.LargeCommunities) > 0 || p.Weight != 0 {
-		return a.intern(normal(p.LocalPref, p.Weight, slices.Clone(p.Communities), slices.Clone(p.LargeCommunities)), used)
-	}
-	attrs := plain[p.LocalPref]
-	if attrs == nil {
-		attrs = a.intern(&attributes{localPref: p.LocalPref}, used)
-		plain[p.LocalPref] = attrs
-	}
-	return attrs
+// A walk goes along routes.
+type walk struct {
+	piece []route
+	rest  routes
 }
 
-// view joins shares. The routes of one alone it takes over: another view of that
-// one alone is this very view.
-func (a *atlas) view(shares []*share, used map[string]*attributes) *view {
-	var all []route
-	if len(shares) == 1 {
-		all = shares[0].routes
-	} else {
-		n := 0
-		for _, s := range shares {
-			n += len(s.routes)
-		}
-		all = make([]route, 0, n)
-		for _, s := range shares {
-			all = append(all, s.routes...)
-		}
+func (l routes) walk() walk { return walk{rest: l} }
+
+// at tells whether there is a next route; it is piece[0].
+func (w *walk) at() bool {
+	if len(w.piece) == 0 && len(w.rest) > 0 {
+		w.piece, w.rest = w.rest[0], w.rest[1:]
 	}
-	byPrefix := func(x, y route) int { return x.prefix.Compare(y.prefix) }
-	if !slices.IsSortedFunc(all, byPrefix) {
-		slices.SortStableFunc(all, byPrefix)
-	}
-	all = a.unite(all, used)
-	first6, _ := slices.BinarySearchFunc(all, true, func(r route, _ bool) int {
-		if r.prefix.Addr().Is4() {
-			return -1
-		}
-		return 1
-	})
-	return &view{ipv4: all[:first6:first6], ipv6: all[first6:]}
+	return len(w.piece) > 0
 }
 
-// unite makes one of neighbours with the same prefix.
-func (a *atlas) unite(all []route, used map[string]*attributes) []route {
-	kept := all[:0]
-	for _, r := range all {
-		if last := len(kept) - 1; last >= 0 && kept[last].prefix == r.prefix { // sorted: its like is beside it
-			if kept[last].attributes != r.attributes {
-				kept[last].attributes = a.intern(kept[last].attributes.merge(r.attributes), used)
-			}
-			continue
-		}
-		kept = append(kept, r)
+// skip goes on past what is the same memory in both.
+func (w *walk) skip(v *walk) bool {
+	if &w.piece[0] != &v.piece[0] {
+		return false
 	}
-	return kept
+	n := min(len(w.piece), len(v.piece))
+	w.piece, v.piece = w.piece[n:], v.piece[n:]
+	return true
+}
+
+// next takes the next route.
+func (w *walk) next() route {
+	r := w.piece[0]
+	w.piece = w.piece[1:]
+	return r
 }

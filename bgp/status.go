@@ -22,6 +22,7 @@ type PeerStatus struct {
 	LastError string    // why the latest session or attempt ended; "": none has
 	Problem   string    // why part of what is wanted is not advertised; "": all is
 	Frozen    bool
+	Pending   bool // part of what is wanted waits for the next session: see Peer
 
 	Address       netip.Addr // of the router; not valid: it has not been found
 	LocalAS       uint32     // as shown to the router

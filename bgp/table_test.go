@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 
 	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
@@ -91,15 +92,15 @@ func (m *model) update(u *packet.BGPUpdate) {
 
 // A teller is what is tested: it makes a peer that was told one thing be told another.
 type teller interface {
-	turn(f family, want []route, h hop) step
-	again(f family, want []route, h hop) step
+	turn(f family, want routes, h hop) step
+	again(f family, want routes, h hop) step
 }
 
 // forgetful does not withdraw what is told again after a change of next hop, and
 // hasty withdraws before it announces: what the check below must see.
 type forgetful struct{ table }
 
-func (w *forgetful) turn(f family, want []route, h hop) step {
+func (w *forgetful) turn(f family, want routes, h hop) step {
 	s := w.table.turn(f, want, h)
 	if h != s.was {
 		s.withdraw = nil
@@ -109,10 +110,12 @@ func (w *forgetful) turn(f family, want []route, h hop) step {
 
 type hasty struct{ table }
 
-func (w *hasty) turn(f family, want []route, h hop) step {
+func (w *hasty) turn(f family, want routes, h hop) step {
 	s := w.table.turn(f, want, h)
-	for _, r := range s.announce {
-		s.withdraw = append(s.withdraw, r.prefix)
+	for _, piece := range s.announce {
+		for _, r := range piece {
+			s.withdraw = append(s.withdraw, r.prefix)
+		}
 	}
 	return s
 }
@@ -144,6 +147,22 @@ func drawRoutes(t *rapid.T, f family, known []*attributes) []route {
 	return all
 }
 
+// changes are what makes another list of one, as routes.with takes them.
+func changes(was, is []route) (all []route) {
+	wanted := make(map[netip.Prefix]bool)
+	for _, r := range is {
+		wanted[r.prefix] = true
+	}
+	for _, r := range was {
+		if !wanted[r.prefix] {
+			all = append(all, route{prefix: r.prefix})
+		}
+	}
+	all = append(all, is...) // also what stays as it is
+	slices.SortFunc(all, func(x, y route) int { return x.prefix.Compare(y.prefix) })
+	return all
+}
+
 // checkTelling plays sets, refreshes and changes of next hop, and holds what the
 // model has against what it shall have.
 func checkTelling(t *rapid.T, w teller) error {
@@ -153,13 +172,28 @@ func checkTelling(t *rapid.T, w teller) error {
 		ipv6: {hopOf(netip.MustParseAddr("fd00::9")), hopOf(netip.MustParseAddr("fd00::8")), ""}}
 	m := newModel()
 	want := map[family][]route{}
+	lists := map[family]routes{} // of want
 	for range rapid.IntRange(1, 8).Draw(t, "steps") {
 		f := family(rapid.IntRange(0, 1).Draw(t, "family"))
 		h := rapid.SampledFrom(hops[f]).Draw(t, "hop")
 		before := m.routes
 		next := drawRoutes(t, f, known)
+		if len(want[f]) > 0 && rapid.Bool().Draw(t, "one route") {
+			next = slices.Clone(want[f])
+			i := rapid.IntRange(0, len(next)-1).Draw(t, "at")
+			if rapid.Bool().Draw(t, "goes") {
+				next = slices.Delete(next, i, i+1)
+			} else {
+				next[i].attributes = rapid.SampledFrom(known).Draw(t, "attributes")
+			}
+		}
 		if h == "" {
 			next = nil
+		}
+		if rapid.Bool().Draw(t, "anew") {
+			lists[f] = cut(next)
+		} else {
+			lists[f], _ = lists[f].with(changes(want[f], next))
 		}
 		kept := make(map[netip.Prefix]bool)
 		for _, r := range next {
@@ -177,9 +211,9 @@ func checkTelling(t *rapid.T, w teller) error {
 		}
 		var s step
 		if rapid.Bool().Draw(t, "refresh") {
-			s = w.again(f, next, h)
+			s = w.again(f, lists[f], h)
 		} else {
-			s = w.turn(f, next, h)
+			s = w.turn(f, lists[f], h)
 		}
 		if err := m.apply(d.tell(f, s, w)); err != nil {
 			return err
@@ -197,7 +231,7 @@ func checkTelling(t *rapid.T, w teller) error {
 		reference := newModel() // told everything at once, by a session of its own
 		for f, routes := range want {
 			if len(routes) > 0 {
-				out, _ := d.write(nil, f, step{announce: routes, hop: currentHop(w, f)})
+				out, _ := d.write(nil, f, step{announce: [][]route{routes}, hop: currentHop(w, f)})
 				if err := reference.apply(out); err != nil {
 					return err
 				}
@@ -251,7 +285,7 @@ func TestMessagesAreFull(t *testing.T) {
 		routes = append(routes, route{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32), a})
 	}
 	d := dialect{as: ourAS, fourOctetAS: true}
-	out, n := d.write(nil, ipv4, step{announce: routes, hop: hopOf(netip.MustParseAddr("10.0.0.1"))})
+	out, n := d.write(nil, ipv4, step{announce: [][]route{routes}, hop: hopOf(netip.MustParseAddr("10.0.0.1"))})
 	if n > len(out)/(maxMessageLen-5)+1 {
 		t.Errorf("%d messages for %d octets", n, len(out))
 	}
@@ -265,7 +299,7 @@ func TestMessagesAreFull(t *testing.T) {
 // path as it is beside it.
 func TestTwoOctetAS(t *testing.T) {
 	d := dialect{as: 4200000001}
-	out, _ := d.write(nil, ipv4, step{announce: []route{{netip.MustParsePrefix("192.0.2.0/24"), &attributes{}}}, hop: hopOf(netip.MustParseAddr("10.0.0.1"))})
+	out, _ := d.write(nil, ipv4, step{announce: [][]route{{{netip.MustParsePrefix("192.0.2.0/24"), &attributes{}}}}, hop: hopOf(netip.MustParseAddr("10.0.0.1"))})
 	message, err := packet.ParseBGPMessage(out)
 	if err != nil {
 		t.Fatal(err)
@@ -281,45 +315,5 @@ func TestTwoOctetAS(t *testing.T) {
 	}
 	if want := fmt.Sprint(packet.NewPathAttributeAsPath([]packet.AsPathParamInterface{packet.NewAsPathParam(2, []uint16{asTrans})})); path != want || path4 == "" {
 		t.Errorf("AS_PATH %s, AS4_PATH %s", path, path4)
-	}
-}
-
-func TestViews(t *testing.T) {
-	var a atlas
-	p := func(s string) netip.Prefix { return netip.MustParsePrefix(s) }
-	prefixes := []Prefix{
-		{Prefix: p("2001:db8::1/128")},
-		{Prefix: p("192.0.2.7/24"), Communities: []uint32{5, 3, 5}, LocalPref: 10},
-		{Prefix: p("192.0.2.0/24"), Communities: []uint32{4}, LocalPref: 20, Peers: []string{"b"}, Weight: 2},
-		{Prefix: p("10.0.0.1/32"), Peers: []string{"b", "c"}},
-		{},
-	}
-	views, err := a.views(prefixes, []string{"a", "b", "d"})
-	if err == nil {
-		t.Error("a prefix that is none is not told of")
-	}
-	show := func(v *view) (s string) {
-		for f := range families {
-			for _, r := range v[f] {
-				s += fmt.Sprintf("%s%v%d ", r.prefix, r.attributes.communities, r.attributes.localPref)
-			}
-		}
-		return s
-	}
-	for name, want := range map[string]string{
-		"a": "192.0.2.0/24[3 5]10 2001:db8::1/128[]0 ",
-		"b": "10.0.0.1/32[]0 192.0.2.0/24[3 4 5]20 2001:db8::1/128[]0 ",
-		"d": "192.0.2.0/24[3 5]10 2001:db8::1/128[]0 ",
-	} {
-		if got := show(views[name]); got != want {
-			t.Errorf("%s is told %s, want %s", name, got, want)
-		}
-	}
-	if views["a"] != views["d"] {
-		t.Error("peers that are told the same do not share it")
-	}
-	again, _ := a.views(prefixes, []string{"a"})
-	if again["a"][ipv4][0].attributes != views["a"][ipv4][0].attributes {
-		t.Error("equal attributes of two Sets are not the same: all would be told anew")
 	}
 }

@@ -3,11 +3,15 @@ package bgp
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
 )
 
-const defaultLocalPref = 100
+const (
+	defaultLocalPref = 100
+	gracefulShutdown = 0xffff0000 // 65535:0, RFC 8326
+)
 
 // A dialect is how one session says things.
 type dialect struct {
@@ -30,11 +34,7 @@ func (d dialect) encode(a *attributes) (octets []byte, split int) {
 	add(packet.NewPathAttributeAsPath(d.path()))
 	split = len(octets)
 	if d.internal {
-		pref := a.localPref
-		if pref == 0 {
-			pref = defaultLocalPref
-		}
-		add(packet.NewPathAttributeLocalPref(pref))
+		add(packet.NewPathAttributeLocalPref(a.preference()))
 	}
 	if len(a.communities) > 0 {
 		add(packet.NewPathAttributeCommunities(a.communities))
@@ -55,6 +55,18 @@ func (d dialect) encode(a *attributes) (octets []byte, split int) {
 		add(packet.NewPathAttributeLargeCommunities(large))
 	}
 	return octets, split
+}
+
+// preference is LOCAL_PREF. A router lowers that of a path which is about to go
+// only on entry to its AS (RFC 8326 §4): within, it is ours to say.
+func (a *attributes) preference() uint32 {
+	switch {
+	case slices.Contains(a.communities, gracefulShutdown):
+		return 0
+	case a.localPref == 0:
+		return defaultLocalPref
+	}
+	return a.localPref
 }
 
 // path is the AS_PATH: empty to internal peers, else the AS that we show.
@@ -79,11 +91,13 @@ func twoOctets(as uint32) uint16 {
 func (d dialect) write(out []byte, f family, s step) ([]byte, int) {
 	byAttributes := make(map[*attributes][]netip.Prefix)
 	var order []*attributes
-	for _, r := range s.announce {
-		if _, ok := byAttributes[r.attributes]; !ok {
-			order = append(order, r.attributes)
+	for _, piece := range s.announce {
+		for _, r := range piece {
+			if _, ok := byAttributes[r.attributes]; !ok {
+				order = append(order, r.attributes)
+			}
+			byAttributes[r.attributes] = append(byAttributes[r.attributes], r.prefix)
 		}
-		byAttributes[r.attributes] = append(byAttributes[r.attributes], r.prefix)
 	}
 	count := 0
 	for _, a := range order {
