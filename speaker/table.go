@@ -27,6 +27,7 @@ type table struct {
 
 	peers   []string // as of the rows
 	parting []string // of these, those that are about to go
+	copied  []bgp.Prefix
 }
 
 // row is one prefix.
@@ -157,7 +158,8 @@ func (o *origin) member(addr netip.Addr) (int, bool) {
 }
 
 // prefixes is the whole table as it is to be told to routers. Those that are parting
-// are asked to prefer other nodes for all of it. Both lists are sorted.
+// are asked to prefer other nodes for all of it. Both lists are sorted. The answer
+// is valid until the next call.
 func (t *table) prefixes(peers, parting []string) []bgp.Prefix {
 	if !slices.Equal(peers, t.peers) || !slices.Equal(parting, t.parting) {
 		t.peers, t.parting = peers, parting
@@ -165,11 +167,11 @@ func (t *table) prefixes(peers, parting []string) []bgp.Prefix {
 			w.tell(peers, parting)
 		}
 	}
-	out := make([]bgp.Prefix, 0, len(t.list))
+	t.copied = t.copied[:0]
 	for _, w := range t.list {
-		out = append(out, w.told...)
+		t.copied = append(t.copied, w.told...)
 	}
-	return out
+	return t.copied
 }
 
 // tell works out what routers are to be told of a prefix. If it comes from two

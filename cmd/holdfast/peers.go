@@ -94,6 +94,9 @@ func printPeers(w io.Writer, peers []bgp.PeerStatus, now time.Time) {
 		if p.State != bgp.Established {
 			why = append(why, cmp.Or(p.LastError, p.Reason))
 		}
+		if p.Pending {
+			why = append(why, "times and router ID as its BGPPeer has them now count from the next session on")
+		}
 		why = append(why, p.Problem)
 		if p.BFD != nil {
 			why = append(why, p.BFD.Trouble)

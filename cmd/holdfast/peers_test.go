@@ -21,6 +21,7 @@ func TestPeersTable(t *testing.T) {
 		{
 			Name: "tor1", Address: router, State: bgp.Established, Since: now.Add(-90 * time.Second), RemoteAS: 65000,
 			AdvertisedV4: 12, AdvertisedV6: 3, BFD: &bfd.Status{State: bfd.Up}, LastError: "the router closed the session", Problem: "IPv6 is not advertised: eth0 has no global IPv6 address",
+			Pending: true,
 		},
 		{Name: "tor2", Address: router.Next(), State: bgp.Active, Since: now.Add(-2 * time.Second), Reason: "next attempt", LastError: "connection refused", BFD: &bfd.Status{State: bfd.Down, Trouble: "port 3784 is taken"}},
 		{Name: "tor3", State: bgp.Idle, Since: now, Reason: "added", Frozen: true},
@@ -29,7 +30,7 @@ func TestPeersTable(t *testing.T) {
 tor1  10.0.0.1  65000  Established  1m30s  12, 3       Up
 tor2  10.0.0.2  -      Active       2s     -           Down
 tor3  -         -      Idle         0s     -           -
-tor1: IPv6 is not advertised: eth0 has no global IPv6 address
+tor1: times and router ID as its BGPPeer has them now count from the next session on; IPv6 is not advertised: eth0 has no global IPv6 address
 tor2: connection refused; port 3784 is taken
 tor3: its BGPPeer cannot be used as it stands (see its status); the session stays as it is; added
 `
