@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,8 +15,8 @@ import (
 
 func init() {
 	add("claims", map[string]verb{
-		"routes": {"", "ROUTER,... ADDR|PREFIX... nodes=NODE,...|none [within=5s]",
-			"the next hops in the kernel of each of the routers are exactly these nodes", inTime((*run).routes)},
+		"routes": {"", "ROUTER,... ADDR|PREFIX... nodes=NODE[*WEIGHT],...|none [within=5s]",
+			"the next hops in the kernel of each of the routers are exactly these nodes, and, if weights are\ngiven, their shares of the flows too", inTime((*run).routes)},
 		"bgp": {"", "ROUTER,... NODE,... up|down [within=5s]",
 			"whether the router has an established BGP session with the node, of IPv4 or IPv6", inTime((*run).bgp)},
 		"bfd": {"", "ROUTER,... NODE,... up|down [within=5s]", "the same of BFD sessions", inTime((*run).bfd)},
@@ -90,14 +91,10 @@ func (r *run) routes(_ context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	wanted := commas(o["nodes"])
-	if wanted == nil {
-		return errors.New("nodes=: want nodes, or none")
+	wanted, err := sharesOf(o["nodes"])
+	if err != nil {
+		return err
 	}
-	if o["nodes"] == "none" {
-		wanted = nil
-	}
-	slices.Sort(wanted)
 	names, err := r.named(args[0])
 	if err != nil {
 		return err
@@ -112,27 +109,89 @@ func (r *run) routes(_ context.Context, args []string) error {
 			if err != nil {
 				return err
 			}
-			if got := r.nodesOf(hops); !slices.Equal(got, wanted) {
-				return claim("%s has next hops %s for %s, want %s", name, orNone(got), p, orNone(wanted))
+			if got := r.nodesOf(hops); !wanted.are(got) {
+				return claim("%s has next hops %s for %s, want %s", name, got, p, wanted)
 			}
 		}
 	}
 	return nil
 }
 
-// nodesOf names the nodes that are next hops, in order; what is none stays an address.
-func (r *run) nodesOf(hops []router.NextHop) (names []string) {
+// shares are weights of next hops, by name; 0: any.
+type shares map[string]int
+
+// sharesOf reads nodes=: node1,node2 or node1*3,node2*1 or none.
+func sharesOf(text string) (shares, error) {
+	all := shares{}
+	if text == "none" {
+		return all, nil
+	}
+	if text == "" {
+		return nil, errors.New("nodes=: want nodes, or none")
+	}
+	for _, word := range commas(text) {
+		name, weight, weighed := strings.Cut(word, "*")
+		all[name] = 0
+		if weighed {
+			n, err := number(weight)
+			if err != nil || n == 0 {
+				return nil, fmt.Errorf("nodes=%s: want a weight of 1 or more after *", text)
+			}
+			all[name] = n
+		}
+	}
+	return all, nil
+}
+
+// are tells whether next hops are those that are wanted, with their shares. A router
+// reduces weights to one octet: a share may be off by a hundredth of all.
+func (s shares) are(got shares) bool {
+	wanted, all := s.sum(), got.sum()
+	for name := range got {
+		if _, ok := s[name]; !ok {
+			return false
+		}
+	}
+	for name, weight := range s {
+		have, ok := got[name]
+		if off := have*wanted - weight*all; !ok || weight > 0 && 100*max(off, -off) > wanted*all {
+			return false
+		}
+	}
+	return true
+}
+
+func (s shares) sum() (n int) {
+	for _, weight := range s {
+		n += weight
+	}
+	return n
+}
+
+func (s shares) String() string {
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		if s[name] > 1 {
+			name = fmt.Sprintf("%s*%d", name, s[name])
+		}
+		words = append(words, name)
+	}
+	return orNone(words)
+}
+
+// nodesOf names the nodes and routers that are next hops; what is none stays an address.
+func (r *run) nodesOf(hops []router.NextHop) shares {
+	all := shares{}
 	for _, h := range hops {
 		name := h.Addr.String()
-		for _, n := range r.lab.Nodes() {
+		for _, n := range slices.Concat(r.lab.Nodes(), r.lab.Routers()) {
 			if addrs, err := r.lab.Addresses(n); err == nil && slices.Contains(addrs, h.Addr) {
 				name = n
 			}
 		}
-		names = append(names, name)
+		all[name] = h.Weight
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return all
 }
 
 func (r *run) bgp(_ context.Context, args []string) error {

@@ -243,3 +243,35 @@ func TestEvents(t *testing.T) {
 		}
 	}
 }
+
+func TestSharesOfNextHops(t *testing.T) {
+	for _, c := range []struct {
+		wanted string
+		got    shares
+		are    bool
+	}{
+		{"node1,node2", shares{"node1": 1, "node2": 255}, true},
+		{"node1,node2", shares{"node1": 1}, false},
+		{"node1", shares{"node1": 1, "node2": 1}, false},
+		{"none", shares{}, true},
+		{"none", shares{"node1": 1}, false},
+		{"node1*3,node2*1", shares{"node1": 3, "node2": 1}, true},
+		{"node1*3,node2*1", shares{"node1": 75, "node2": 25}, true},
+		{"node1*3,node2*1", shares{"node1": 191, "node2": 63}, true},
+		{"node1*3,node2*1", shares{"node1": 1, "node2": 1}, false},
+		{"node1*3,node2*1", shares{"node1": 2, "node2": 1}, false},
+		{"node1*3,node2*1", shares{"node1": 25, "node2": 75}, false},
+		{"node1*3,node2*1", shares{"node1": 1}, false},
+	} {
+		wanted, err := sharesOf(c.wanted)
+		must(t, err)
+		if got := wanted.are(c.got); got != c.are {
+			t.Errorf("%s with next hops %v: %v, want %v", c.wanted, c.got, got, c.are)
+		}
+	}
+	for _, text := range []string{"", "node1*0", "node1*x"} {
+		if got, err := sharesOf(text); err == nil {
+			t.Errorf("nodes=%s is read as %v", text, got)
+		}
+	}
+}

@@ -16,8 +16,9 @@ func init() {
 		"repeat": {"", "N FILE", "runs the commands in a file of the scenario N times; a claim that does not hold does not\nend it", (*run).repeat},
 	})
 	add("claims", map[string]verb{
-		"measure":  {"", "NAME [TARGET...]", "keeps, for each family, the longest silence of the targets together as one sample of NAME", (*run).measure},
-		"measured": {"", "NAME [p50=] [p99=] [max=] [lost=]", "the samples of NAME (of measure: of each family; of unrouted: of each router and family) are\nwithin bounds; they are kept as a figure", (*run).measured},
+		"measure": {"", "NAME [TARGET...]", "keeps, for each family, the longest silence of the targets together as one sample of NAME", (*run).measure},
+		"measured": {"", "NAME [p50=] [p99=] [max=] [lost=] [beyond=OTHER]", `the samples of NAME (of measure: of each family; of unrouted: of each router and family) are
+within bounds; they are kept as a figure. beyond: times may exceed those of OTHER by so much`, (*run).measured},
 	})
 }
 
@@ -116,7 +117,7 @@ func (r *run) measure(_ context.Context, args []string) error {
 }
 
 func (r *run) measured(_ context.Context, args []string) error {
-	args, o, err := options(args, "p50", "p99", "max", "lost")
+	args, o, err := options(args, "p50", "p99", "max", "lost", "beyond")
 	if err == nil {
 		err = want(1, args, "a name")
 	}
@@ -127,19 +128,24 @@ func (r *run) measured(_ context.Context, args []string) error {
 	if s == nil {
 		return fmt.Errorf("%s was not measured", args[0])
 	}
+	other := &samples{}
+	if name := o["beyond"]; name != "" {
+		if other = r.samples[name]; other == nil {
+			return fmt.Errorf("beyond=%s: that was not measured", name)
+		}
+	}
 	var wrong []string
 	for _, of := range slices.Sorted(maps.Keys(s.times)) {
-		all := slices.Sorted(slices.Values(s.times[of]))
-		figures := map[string]time.Duration{"p50": percentile(all, 50), "p99": percentile(all, 99), "max": all[len(all)-1]}
+		figures, more := figuresOf(s.times[of]), figuresOf(other.times[of])
 		r.note("%s, %s: %s p50 %s, p99 %s, worst %s in %d%s", args[0], of, s.what, short(figures["p50"]),
-			short(figures["p99"]), short(figures["max"]), len(all), s.requests(of))
+			short(figures["p99"]), short(figures["max"]), len(s.times[of]), s.requests(of))
 		for _, what := range []string{"p50", "p99", "max"} {
 			bound, err := duration(o, what, time.Hour)
 			if err != nil {
 				return err
 			}
-			if figures[what] > bound {
-				wrong = append(wrong, fmt.Sprintf("%s %s of %s is above %s", of, what, short(figures[what]), bound))
+			if bound += more[what]; figures[what] > bound {
+				wrong = append(wrong, fmt.Sprintf("%s %s of %s is above %s", of, what, short(figures[what]), short(bound)))
 			}
 		}
 		if text, bounded := o["lost"]; bounded {
@@ -156,6 +162,15 @@ func (r *run) measured(_ context.Context, args []string) error {
 		return claim("%s", strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// figuresOf are those of a series, by name; all are 0 if there are no samples.
+func figuresOf(times []time.Duration) map[string]time.Duration {
+	if len(times) == 0 {
+		return nil
+	}
+	all := slices.Sorted(slices.Values(times))
+	return map[string]time.Duration{"p50": percentile(all, 50), "p99": percentile(all, 99), "max": all[len(all)-1]}
 }
 
 // percentile is the smallest of sorted samples that n percent of them do not exceed.

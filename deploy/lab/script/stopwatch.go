@@ -20,7 +20,9 @@ import (
 
 func init() {
 	add("claims", map[string]verb{
-		"unrouted": {"", "NAME ROUTER,... ADDR NODE [within=5s] by COMMAND...",
+		"undisturbed": {"", "ROUTER,... ADDR,... by COMMAND...",
+			"runs a command, such as sleep 10m, during which the kernel of each of the routers hears of no\nchange of its routes to ADDR", (*run).undisturbed},
+		"unrouted": {"", "NAME ROUTER,... ADDR,... NODE [within=5s] by COMMAND...",
 			`runs a command, such as power off NODE, and waits until the kernel of each of the routers
 has no route to ADDR through NODE. How long that took, from when the node's cable went dark
 or else from when the command began, is kept for each router and family as one sample of NAME`, (*run).unrouted},
@@ -28,12 +30,11 @@ or else from when the command began, is kept for each router and family as one s
 }
 
 func (r *run) unrouted(ctx context.Context, args []string) error {
-	by := slices.Index(args, "by")
-	if by < 0 || by+1 == len(args) {
-		return errors.New("want by, and a command")
+	args, do, command, err := commanded(args)
+	if err != nil {
+		return err
 	}
-	command := args[by+1:]
-	args, o, err := options(args[:by], "within")
+	args, o, err := options(args, "within")
 	if err == nil && len(args) != 4 {
 		err = errors.New("want a name, routers, an address and a node, by a command")
 	}
@@ -44,15 +45,11 @@ func (r *run) unrouted(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	do, ok := verbs[command[0]]
-	if !ok {
-		return fmt.Errorf("by %s: no such verb", command[0])
-	}
 	names, err := r.named(args[1])
 	if err != nil {
 		return err
 	}
-	prefixes, err := r.prefixes(args[2:3])
+	prefixes, err := r.prefixes(commas(args[2]))
 	if err != nil {
 		return err
 	}
@@ -75,7 +72,7 @@ func (r *run) unrouted(ctx context.Context, args []string) error {
 		watches = append(watches, w)
 	}
 	begun := time.Now()
-	if err := do.run(r, ctx, command[1:]); err != nil {
+	if err := do(r, ctx, command[1:]); err != nil {
 		return err
 	}
 	deadline := time.After(within)
@@ -98,6 +95,72 @@ func (r *run) unrouted(ctx context.Context, args []string) error {
 		}
 	}
 	return nil
+}
+
+// commanded parts the arguments of a verb from the command that it runs.
+func commanded(args []string) (own []string, do func(*run, context.Context, []string) error, command []string, err error) {
+	by := slices.Index(args, "by")
+	if by < 0 || by+1 == len(args) {
+		return nil, nil, nil, errors.New("want by, and a command")
+	}
+	command = args[by+1:]
+	v, ok := verbs[command[0]]
+	if !ok {
+		return nil, nil, nil, fmt.Errorf("by %s: no such verb", command[0])
+	}
+	return args[:by], v.run, command, nil
+}
+
+func (r *run) undisturbed(ctx context.Context, args []string) error {
+	args, do, command, err := commanded(args)
+	if err == nil && len(args) != 2 {
+		err = errors.New("want routers and addresses, by a command")
+	}
+	if err != nil {
+		return err
+	}
+	names, err := r.named(args[0])
+	if err != nil {
+		return err
+	}
+	prefixes, err := r.prefixes(commas(args[1]))
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	heard := map[string]*monitor{}
+	for _, name := range names {
+		if heard[name], err = startMonitor(ctx, r.lab.NetworkFile(name), "route"); err != nil {
+			return err
+		}
+	}
+	if err := do(r, ctx, command[1:]); err != nil {
+		return err
+	}
+	time.Sleep(straggling)
+	var wrong []string
+	for _, name := range names {
+		for _, e := range heard[name].take() {
+			if slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return mentions(e.text, p) }) {
+				wrong = append(wrong, fmt.Sprintf("%s, %s: %s", name, e.at.Format(time.TimeOnly), e.text))
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return claim("routes have changed %d times:\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 10)], "\n"))
+	}
+	return nil
+}
+
+// mentions says whether a line of `ip monitor route` is about a prefix.
+func mentions(line string, p netip.Prefix) bool {
+	for word := range strings.FieldsSeq(line) {
+		if word == p.String() || p.IsSingleIP() && word == p.Addr().String() {
+			return true
+		}
+	}
+	return false
 }
 
 // dark says whether a line of `ip monitor link` tells that an interface is down or gone.
