@@ -16,6 +16,10 @@ import (
 type usable struct {
 	nodes []string // sorted
 	loose bool     // there are some on no node
+	// serving has also the nodes on which there are no others than those that serve
+	// while terminating: kube-proxy uses these there, whatever is ready elsewhere
+	// (KEP-1669). Sorted.
+	serving []string
 }
 
 func (u usable) none() bool          { return len(u.nodes) == 0 && !u.loose }
@@ -33,12 +37,16 @@ func (s *Snapshot) usable(n ServiceName) usable {
 			}
 		}
 	}
+	serving := slices.Concat(ready.nodes, terminating.nodes)
 	if ready.none() {
 		ready = terminating
 	}
-	slices.Sort(ready.nodes)
-	ready.nodes = slices.Compact(ready.nodes)
-	return ready
+	return usable{sortedSet(ready.nodes), ready.loose, sortedSet(serving)}
+}
+
+func sortedSet(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func (u *usable) add(node string) {

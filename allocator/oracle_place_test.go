@@ -128,8 +128,13 @@ func (j *judge) working(seat Seat, says []say) error {
 	for n := range j.nodes {
 		works := len(count) > 0
 		for _, v := range count {
-			nodes, _ := j.endpointsOf(v.Name)
-			works = works && (!v.Local || nodes[n])
+			has := false
+			for _, e := range j.endpoints {
+				for _, at := range e.Nodes {
+					has = has || e.Service == v.Name && at.Node == n && at.Ready+at.Terminating > 0
+				}
+			}
+			works = works && (!v.Local || has)
 		}
 		if seat.WorksOn(n) != works {
 			return fmt.Errorf("%s works on %s: said %v, and is %v", seat.Addr, n, seat.WorksOn(n), works)

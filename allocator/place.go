@@ -21,7 +21,8 @@ type Seat struct {
 	Full     []string      // nodes, usable or not, with a usable endpoint of every Service that is served, sorted
 	// Local: of the Services that are served (if none is: of those with a usable
 	// endpoint) some have policy Local, and only LocalNodes, usable or not, sorted,
-	// have a usable endpoint of each of those; or no Service has one at all.
+	// have an endpoint of each of those that serves, be it while terminating; or no
+	// Service has one at all.
 	Local      bool
 	LocalNodes []string
 	// HealthPorts are the healthCheckNodePorts that answer 200 on a node which
@@ -250,9 +251,9 @@ func (t *Seat) reach(claims []*claim) {
 	for _, c := range claims {
 		switch {
 		case c.Local && !t.Local:
-			t.Local, t.LocalNodes = true, c.usable.nodes
+			t.Local, t.LocalNodes = true, c.usable.serving
 		case c.Local:
-			t.LocalNodes = intersection(t.LocalNodes, c.usable.nodes)
+			t.LocalNodes = intersection(t.LocalNodes, c.usable.serving)
 		}
 	}
 }

@@ -38,9 +38,10 @@ type path struct {
 	mine     []allocator.Route       // that this node may advertise
 	eligible time.Time               // since when there are any, without a break; zero: there are none
 	others   bool                    // nodes that advertise already were there when this one became eligible
+	leavers  map[string]time.Time    // other nodes that serve it and may not advertise it any more: when they will have withdrawn
 	told     []allocator.Route       // that it advertises
 	drains   []drain                 // that it is about to withdraw
-	served   []allocator.ServiceName // as of the last time that it was judged
+	known    []allocator.ServiceName // Services as of the last time that it was judged
 	waits    bool                    // until its data path is known to serve
 	wake     time.Time               // the earliest entry of the path in the timers
 }
@@ -114,6 +115,7 @@ func (r *routes) replace(now time.Time, seat allocator.Seat, first bool) {
 		p.eligible, p.others = now, r.elsewhere(before.Routes)
 	}
 	p.others = p.others && r.elsewhere(seat.Routes)
+	r.leaversOf(now, p, before)
 	r.leaveBehind(now, p, before)
 	r.wait(p)
 	r.dirty[seat.Addr] = true
@@ -140,6 +142,40 @@ func (r *routes) elsewhere(all []allocator.Route) bool {
 	return slices.ContainsFunc(all, func(route allocator.Route) bool {
 		return slices.ContainsFunc(route.Nodes, func(n string) bool { return n != r.node })
 	})
+}
+
+// leaversOf notes which other nodes are about to withdraw, as this one would: until
+// then there is no hurry to take their place.
+func (r *routes) leaversOf(now time.Time, p *path, before allocator.Seat) {
+	for _, route := range before.Routes {
+		for _, n := range route.Nodes {
+			if _, noted := p.leavers[n]; n != r.node && !noted {
+				if p.leavers == nil {
+					p.leavers = map[string]time.Time{}
+				}
+				p.leavers[n] = now.Add(r.times.Drain)
+			}
+		}
+	}
+	maps.DeleteFunc(p.leavers, func(n string, _ time.Time) bool { return !p.WorksOn(n) || advertises(p.Routes, n) })
+}
+
+// advertises tells whether a node may advertise one of the routes.
+func advertises(routes []allocator.Route, node string) bool {
+	return slices.ContainsFunc(routes, func(r allocator.Route) bool {
+		_, is := slices.BinarySearch(r.Nodes, node)
+		return is
+	})
+}
+
+// served returns until when other nodes serve the address; the zero time if none does.
+func (p *path) served(now time.Time) (until time.Time) {
+	for _, end := range p.leavers {
+		if now.Before(end) && end.After(until) {
+			until = end
+		}
+	}
+	return until
 }
 
 // leaveBehind begins to withdraw what this node advertises and may not any more.
@@ -181,7 +217,7 @@ func (p *path) drain(old allocator.Route, until time.Time) {
 func meet(a, b []allocator.Route, but string) bool {
 	for _, x := range a {
 		for _, n := range x.Nodes {
-			if n != but && slices.ContainsFunc(b, func(y allocator.Route) bool { _, ok := slices.BinarySearch(y.Nodes, n); return ok }) {
+			if n != but && advertises(b, n) {
 				return true
 			}
 		}
@@ -191,7 +227,7 @@ func meet(a, b []allocator.Route, but string) bool {
 
 // wait notes which ports a path waits for.
 func (r *routes) wait(p *path) {
-	if p.eligible.IsZero() || !p.others || len(p.told) > 0 {
+	if p.eligible.IsZero() || !p.others && len(p.leavers) == 0 || len(p.told) > 0 {
 		return
 	}
 	p.waits = true
@@ -258,7 +294,7 @@ func (r *routes) open(now time.Time) time.Time {
 
 // judge decides one address.
 func (r *routes) judge(now time.Time, p *path) {
-	before, resumed := len(p.told) > 0, false
+	before, resumed, served := len(p.told) > 0, false, p.served(now)
 	p.drains = slices.DeleteFunc(p.drains, func(d drain) bool {
 		resumed = resumed || slices.ContainsFunc(p.mine, d.resumedBy)
 		return covers(p.mine, d.Route) || !now.Before(d.until)
@@ -266,10 +302,12 @@ func (r *routes) judge(now time.Time, p *path) {
 	switch {
 	case len(p.mine) == 0:
 		p.told = nil
-	case before || resumed || !p.others || proven(&p.Seat, p.eligible, now, r.ok, r.times.Dwell):
+	case before || resumed || !p.others && served.IsZero() || proven(&p.Seat, p.eligible, now, r.ok, r.times.Dwell):
 		p.told = p.mine
-	case p.Dwell && now.Before(p.eligible.Add(r.times.Dwell)):
-		r.later(p, p.eligible.Add(r.times.Dwell))
+	default:
+		if end := p.eligible.Add(r.times.Dwell); p.Dwell && now.Before(end) {
+			r.later(p, end)
+		}
 	}
 	if len(p.told) > 0 {
 		r.unwait(p)
@@ -284,9 +322,12 @@ func (r *routes) judge(now time.Time, p *path) {
 	case before && len(p.told) == 0:
 		r.notes = append(r.notes, note{kind: Withdrawn, addr: p.Addr, cause: gentleness(p)})
 	}
-	r.changed = r.table.put(p) || !slices.Equal(p.served, p.Services) || r.changed
-	p.served = p.Services
-	if len(p.Routes)+len(p.told)+len(p.drains) == 0 {
+	r.changed = r.table.put(p) || !slices.Equal(p.known, p.Services) || r.changed
+	p.known = p.Services
+	switch {
+	case !served.IsZero():
+		r.later(p, served)
+	case len(p.Routes)+len(p.told)+len(p.drains) == 0:
 		delete(r.paths, p.Addr)
 	}
 }
@@ -297,7 +338,7 @@ func (p *path) joined(before bool) (all []allocator.ServiceName) {
 		return p.Services
 	}
 	for _, s := range p.Services {
-		if !slices.Contains(p.served, s) {
+		if !slices.Contains(p.known, s) {
 			all = append(all, s)
 		}
 	}

@@ -45,6 +45,7 @@ type routesJudge struct {
 	ok    map[healthPort]time.Time
 	leave map[netip.Addr]map[string]time.Time // what the node may not tell a router any more and did, by "advertisement@router": until when routers are asked to leave
 	live  map[netip.Addr]bool                 // advertised, and not to be left
+	goers map[netip.Addr]map[string]time.Time // other nodes that serve an address and may not advertise it any more: until when they do
 	peers map[string][]string                 // that advertisements have been edited to name
 	was   map[string]bool                     // what was in the table, by address and "advertisement@router"; true: to stay
 	wrong func(r *routes)
@@ -54,7 +55,7 @@ func newRoutesJudge(wrong func(r *routes)) *routesJudge {
 	return &routesJudge{
 		r: newRoutes("a", Times{Dwell: testDwell, Drain: testDrain}), now: time.Unix(1_900_000_000, 0), wrong: wrong,
 		seats: map[netip.Addr]allocator.Seat{}, since: map[netip.Addr]time.Time{}, rival: map[netip.Addr]bool{},
-		ok: map[healthPort]time.Time{}, leave: map[netip.Addr]map[string]time.Time{}, was: map[string]bool{}, live: map[netip.Addr]bool{}, peers: map[string][]string{},
+		ok: map[healthPort]time.Time{}, leave: map[netip.Addr]map[string]time.Time{}, was: map[string]bool{}, live: map[netip.Addr]bool{}, peers: map[string][]string{}, goers: map[netip.Addr]map[string]time.Time{},
 	}
 }
 
@@ -110,6 +111,19 @@ func (j *routesJudge) place(first bool, seats ...allocator.Seat) {
 			j.since[a], j.rival[a] = j.now, len(othersIn(before)) > 0 || first && len(others) > 0
 		}
 		j.rival[a] = j.rival[a] && len(others) > 0
+		if j.goers[a] == nil {
+			j.goers[a] = map[string]time.Time{}
+		}
+		for n := range othersIn(before) {
+			if j.goers[a][n].IsZero() {
+				j.goers[a][n] = j.now.Add(testDrain)
+			}
+		}
+		for n := range j.goers[a] {
+			if others[n] || !seat.WorksOn(n) {
+				delete(j.goers[a], n)
+			}
+		}
 		gently := seat.WorksOn("a") || len(seat.Routes) > 0 && !stayed
 		if j.leave[a] == nil {
 			j.leave[a] = map[string]time.Time{}
@@ -164,7 +178,11 @@ func (j *routesJudge) check() error {
 			_, was := j.was[fmt.Sprint(a, ad)]
 			told = told || was
 		}
-		j.live[a] = len(ads) > 0 && (told || !j.rival[a] || j.proven(a))
+		served := j.rival[a]
+		for _, end := range j.goers[a] {
+			served = served || j.now.Before(end)
+		}
+		j.live[a] = len(ads) > 0 && (told || !served || j.proven(a))
 		for _, ad := range ads {
 			delete(j.leave[a], ad)
 			if j.live[a] {
@@ -321,7 +339,12 @@ func TestAlwaysSeesWrongRoutes(t *testing.T) {
 	for name, wrong := range map[string]func(r *routes){
 		"widens at once": func(r *routes) {
 			for _, p := range r.paths {
-				p.others = false
+				p.others, p.leavers = false, nil
+			}
+		},
+		"takes the place of a node that still serves": func(r *routes) {
+			for _, p := range r.paths {
+				p.leavers = nil
 			}
 		},
 		"withdraws without asking routers to leave": func(r *routes) {
