@@ -39,11 +39,20 @@ type path struct {
 	eligible time.Time               // since when there are any, without a break; zero: there are none
 	others   bool                    // nodes that advertise already were there when this one became eligible
 	leavers  map[string]time.Time    // other nodes that serve it and may not advertise it any more: when they will have withdrawn
+	placed   time.Time               // the last time
+	steady   witness                 // another node that may advertise it
 	told     []allocator.Route       // that it advertises
 	drains   []drain                 // that it is about to withdraw
 	known    []allocator.ServiceName // Services as of the last time that it was judged
 	waits    bool                    // until its data path is known to serve
 	wake     time.Time               // the earliest entry of the path in the timers
+}
+
+// witness is one other node that may advertise an address, and since when without a
+// break, as far as is known.
+type witness struct {
+	node  string
+	since time.Time
 }
 
 // drain is a route that routers are asked to leave (RFC 8326) before it goes, also
@@ -116,6 +125,7 @@ func (r *routes) replace(now time.Time, seat allocator.Seat, first bool) {
 	}
 	p.others = p.others && r.elsewhere(seat.Routes)
 	r.leaversOf(now, p, before)
+	r.look(now, p, before, first)
 	r.leaveBehind(now, p, before)
 	r.wait(p)
 	r.dirty[seat.Addr] = true
@@ -183,16 +193,44 @@ func (p *path) served(now time.Time) (until time.Time) {
 // routers are told to prefer others first; where it does not serve, it is
 // withdrawn at once.
 func (r *routes) leaveBehind(now time.Time, p *path, before allocator.Seat) {
-	gently := p.WorksOn(r.node) || len(p.Routes) > 0 && !meet(before.Routes, p.Routes, r.node)
-	if !gently {
+	works := p.WorksOn(r.node)
+	gently := works || len(p.Routes) > 0 && !advertises(before.Routes, p.steady.node)
+	until := now.Add(r.times.Drain)
+	if _, ready := slices.BinarySearch(p.Full, r.node); works && p.Local && !ready && p.steady.node != "" {
+		// Its pods are ending. It is needed until another node has had its time.
+		until = p.steady.since.Add(r.times.Drain)
+	}
+	if !gently || !now.Before(until) {
 		p.drains = nil
 		return
 	}
 	for _, old := range p.told {
-		if r.times.Drain > 0 && !covers(p.mine, old) {
-			p.drain(old, now.Add(r.times.Drain))
+		if !covers(p.mine, old) {
+			p.drain(old, until)
 		}
 	}
+}
+
+// look keeps an eye on one other node that may advertise the address, the one that
+// is known for longest.
+func (r *routes) look(now time.Time, p *path, before allocator.Seat, first bool) {
+	if w := p.steady.node; w == "" || !advertises(p.Routes, w) {
+		p.steady = witness{}
+		for _, route := range p.Routes {
+			for _, n := range route.Nodes {
+				switch {
+				case n == r.node:
+				case first:
+					p.steady = witness{n, time.Time{}}
+				case advertises(before.Routes, n):
+					p.steady = witness{n, p.placed}
+				case p.steady.node == "":
+					p.steady = witness{n, now}
+				}
+			}
+		}
+	}
+	p.placed = now
 }
 
 // drain asks routers to leave a route from now on.
@@ -211,18 +249,6 @@ func (p *path) drain(old allocator.Route, until time.Time) {
 		old.Peers = nil
 	}
 	p.drains[i] = drain{old, until, true}
-}
-
-// meet tells whether a node other than this one is in both lists of routes.
-func meet(a, b []allocator.Route, but string) bool {
-	for _, x := range a {
-		for _, n := range x.Nodes {
-			if n != but && advertises(b, n) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // wait notes which ports a path waits for.

@@ -46,6 +46,8 @@ type routesJudge struct {
 	leave map[netip.Addr]map[string]time.Time // what the node may not tell a router any more and did, by "advertisement@router": until when routers are asked to leave
 	live  map[netip.Addr]bool                 // advertised, and not to be left
 	goers map[netip.Addr]map[string]time.Time // other nodes that serve an address and may not advertise it any more: until when they do
+	stand map[netip.Addr]map[string]time.Time // other nodes that may advertise: since when without a break
+	soon  map[netip.Addr]time.Time            // from when on what is being left may go: others had their time; zero: not before
 	peers map[string][]string                 // that advertisements have been edited to name
 	was   map[string]bool                     // what was in the table, by address and "advertisement@router"; true: to stay
 	wrong func(r *routes)
@@ -56,6 +58,7 @@ func newRoutesJudge(wrong func(r *routes)) *routesJudge {
 		r: newRoutes("a", Times{Dwell: testDwell, Drain: testDrain}), now: time.Unix(1_900_000_000, 0), wrong: wrong,
 		seats: map[netip.Addr]allocator.Seat{}, since: map[netip.Addr]time.Time{}, rival: map[netip.Addr]bool{},
 		ok: map[healthPort]time.Time{}, leave: map[netip.Addr]map[string]time.Time{}, was: map[string]bool{}, live: map[netip.Addr]bool{}, peers: map[string][]string{}, goers: map[netip.Addr]map[string]time.Time{},
+		stand: map[netip.Addr]map[string]time.Time{}, soon: map[netip.Addr]time.Time{},
 	}
 }
 
@@ -125,6 +128,7 @@ func (j *routesJudge) place(first bool, seats ...allocator.Seat) {
 			}
 		}
 		gently := seat.WorksOn("a") || len(seat.Routes) > 0 && !stayed
+		j.stays(first, seat)
 		if j.leave[a] == nil {
 			j.leave[a] = map[string]time.Time{}
 		}
@@ -137,16 +141,53 @@ func (j *routesJudge) place(first bool, seats ...allocator.Seat) {
 				}
 			}
 		}
-		if !gently { // and what was about to go is not come back to without proof
+		if earliest := j.earliest(a); seat.Local && seat.WorksOn("a") && !slices.Contains(seat.Full, "a") && !earliest.IsZero() &&
+			(j.soon[a].IsZero() || earliest.Before(j.soon[a])) {
+			j.soon[a] = earliest
+		}
+		if !gently {
 			delete(j.leave, a)
-			for _, ad := range all {
-				if key := fmt.Sprint(a, ad); !j.was[key] {
-					delete(j.was, key)
-				}
+		}
+		for _, ad := range all { // what has gone early is not come back to without proof
+			if key := fmt.Sprint(a, ad); !j.was[key] && !j.drained(a, ad) {
+				delete(j.was, key)
 			}
 		}
 		j.seats[a] = seat
 	}
+}
+
+// stays notes which other nodes may advertise an address, and since when.
+func (j *routesJudge) stays(first bool, seat allocator.Seat) {
+	others, now := othersIn(seat), j.now
+	if first {
+		now = now.Add(-time.Hour) // nobody knows
+	}
+	if j.stand[seat.Addr] == nil {
+		j.stand[seat.Addr] = map[string]time.Time{}
+	}
+	stand := j.stand[seat.Addr]
+	for n := range others {
+		if stand[n].IsZero() {
+			stand[n] = now
+		}
+	}
+	for n := range stand {
+		if !others[n] {
+			delete(stand, n)
+		}
+	}
+}
+
+// earliest is when the first other node has had the time in which it advertises;
+// the zero time if there is none.
+func (j *routesJudge) earliest(a netip.Addr) (t time.Time) {
+	for _, since := range j.stand[a] {
+		if end := since.Add(testDrain); t.IsZero() || end.Before(t) {
+			t = end
+		}
+	}
+	return t
 }
 
 func (j *routesJudge) decide() {
@@ -169,7 +210,7 @@ func (j *routesJudge) proven(a netip.Addr) bool {
 
 // check compares the table with what it should be.
 func (j *routesJudge) check() error {
-	live, going := map[string]bool{}, map[string]bool{}
+	live, going, table := map[string]bool{}, map[string]bool{}, j.table()
 	now := map[string]bool{}
 	for _, a := range routed {
 		ads := adsOn(j.seats[a], "a")
@@ -191,7 +232,8 @@ func (j *routesJudge) check() error {
 			}
 		}
 		for ad, until := range j.leave[a] {
-			if !j.now.Before(until) {
+			early := !j.soon[a].IsZero() && !j.now.Before(j.soon[a]) && !j.drained(a, ad)
+			if early || !j.now.Before(until) {
 				delete(j.leave[a], ad)
 				continue
 			}
@@ -199,6 +241,11 @@ func (j *routesJudge) check() error {
 			if !now[fmt.Sprint(a, ad)] {
 				now[fmt.Sprint(a, ad)] = false
 			}
+		}
+	}
+	for _, a := range routed {
+		if len(j.leave[a]) == 0 {
+			delete(j.soon, a)
 		}
 	}
 	j.was = now
@@ -218,10 +265,19 @@ func (j *routesJudge) check() error {
 		}
 	}
 	slices.Sort(want)
-	if got := j.table(); !slices.Equal(got, want) {
-		return fmt.Errorf("advertises %q, and should %q", got, want)
+	if !slices.Equal(table, want) {
+		return fmt.Errorf("advertises %q, and should %q", table, want)
 	}
 	return nil
+}
+
+// drained tells whether the node says that routers are asked to leave what an
+// advertisement makes of an address: in an aggregate it cannot be seen from outside.
+func (j *routesJudge) drained(a netip.Addr, ad string) bool {
+	p := j.r.paths[a]
+	return p != nil && slices.ContainsFunc(p.drains, func(d drain) bool {
+		return d.Advertisement == ad[:3] && (len(d.Peers) == 0 || slices.Contains(d.Peers, ad[4:]))
+	})
 }
 
 // table is what each router would be told, with the names that the attributes carry.
@@ -253,7 +309,7 @@ func prefixOf(a netip.Addr, ad string) netip.Prefix {
 }
 
 func seatOf(a netip.Addr, local []string, dwell bool, ports []uint16, nodes map[string][]string) allocator.Seat {
-	seat := allocator.Seat{Addr: a, Dwell: dwell, HealthPorts: ports, Local: local != nil, LocalNodes: local}
+	seat := allocator.Seat{Addr: a, Dwell: dwell, HealthPorts: ports, Local: local != nil, LocalNodes: local, Full: local}
 	for _, ad := range []string{"ad1", "ad2", "ad3"} {
 		if len(nodes[ad]) > 0 {
 			r := allocator.Route{Advertisement: ad, Prefix: prefixOf(a, ad), Nodes: nodes[ad]}
@@ -280,6 +336,11 @@ func drawSeat(t *rapid.T) allocator.Seat {
 	}
 	ports := rapid.SampledFrom([][]uint16{nil, {30001}}).Draw(t, "ports")
 	seat := seatOf(rapid.SampledFrom(routed[:]).Draw(t, "address"), local, ports == nil || rapid.Bool().Draw(t, "dwell"), ports, nodes)
+	if ending := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "pods end on"); seat.Local && ending != "" {
+		seat.LocalNodes = append(slices.Clone(local), ending)
+		slices.Sort(seat.LocalNodes)
+		seat.LocalNodes = slices.Compact(seat.LocalNodes)
+	}
 	return seat
 }
 
