@@ -13,6 +13,8 @@ LAB_PARTS := ./cluster ./demo ./echo ./probe ./scenarios ./script ./witness # th
 RATE ?= 1000
 # What e2e does about series; --short: a twentieth of all that takes long, series too.
 LONG ?= --skip series
+# What containerlab checks; all topologies if none is named.
+TOPOLOGIES ?=
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: help demo test check lab e2e series containerlab bench image manifests
@@ -46,8 +48,9 @@ e2e: lab bin/holdfast.tar ## all scenarios in a real cluster with kube-proxy nft
 series: lab bin/holdfast.tar ## owners that die, planned changes, false alarms: dozens of times each; more than two hours
 	bin/lab run --rate $(RATE) --only series
 
+containerlab: MORE_PACKAGES = $(if $(shell command -v dockerd),$(if $(shell command -v docker),,docker-cli),docker.io)
 containerlab: packages bin/clab bin/holdfast.tar ## topologies with FRR and BIRD: up, checked, down; two minutes, once built
-	bin/clab check
+	bin/clab check $(TOPOLOGIES)
 
 bench: lab bin/holdfast.tar ## speed and memory, beside what they are measured against; ten minutes
 	go test -run '^$$' -bench . -benchmem ./allocator ./bgp ./bgp/bfd ./layer2 ./speaker
@@ -78,7 +81,7 @@ bin/clab: FORCE
 	@cd deploy/containerlab && go build -o ../../bin/clab .
 
 packages: # install the Debian packages that tests and lab need, or say which are missing
-	@missing=; for p in $$(sed -n 's/^\([a-z][^ ]*\).*/\1/p' deploy/lab/cluster/packages.txt); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	@missing=; for p in $$(sed -n 's/^\([a-z][^ ]*\).*/\1/p' deploy/lab/cluster/packages.txt) $(MORE_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo "installing:$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \

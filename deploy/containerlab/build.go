@@ -57,11 +57,11 @@ func buildContainerlab(ctx context.Context, root string, progress io.Writer) (st
 	if err != nil {
 		return "", err
 	}
-	out := filepath.Join(cacheDir(root), "containerlab-"+key)
+	out := filepath.Join(cacheDir(root), "containerlab-"+key, "containerlab")
 	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
 		return out, err
 	}
-	fmt.Fprintln(progress, "building containerlab from source, once: about two minutes on two idle cores; 250 MB to download, 0.8 GB of build cache")
+	fmt.Fprintln(progress, "building containerlab from source, once: about two minutes on two idle cores; 200 MB to download, 1.4 GB unpacked, 0.8 GB of build cache")
 	scratch, err := os.MkdirTemp(cacheDir(root), "building-")
 	if err != nil {
 		return "", fmt.Errorf("making room in the cache: %w", err)
@@ -73,6 +73,9 @@ func buildContainerlab(ctx context.Context, root string, progress io.Writer) (st
 	}
 	made := filepath.Join(scratch, "containerlab")
 	if err := goBuild(ctx, tool, made, append(flags, clabModule)...); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return "", err
 	}
 	return out, os.Rename(made, out)

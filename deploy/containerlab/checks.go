@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
 
+// Times are judged only where they tell one thing from another; how long it
+// took is printed.
 const (
-	comesUp  = 60 * time.Second // the longest that anything may take to come up
-	deathMax = 3 * time.Second  // the longest that a dead node may keep its routes
-	wellTime = 2 * time.Second  // how long traffic is watched while nothing happens
+	deployMax = 3 * time.Minute  // the longest that a topology may take to be there, with its API
+	upMax     = 60 * time.Second // the longest that anything in it may take to come up
+	deathMax  = 5 * time.Second  // the longest that a dead node may keep its routes: it is BFD that notices, not the hold time, which takes six seconds at least
+	wellTime  = 2 * time.Second  // how long traffic is watched while nothing happens
 
 	askEvery  = 100 * time.Millisecond // a routing daemon, by a command in its container
 	lookEvery = 2 * time.Millisecond   // into a kernel's routing table
@@ -27,16 +32,25 @@ type watch struct {
 
 // checkTopology brings a topology up, checks it and takes it down.
 func checkTopology(ctx context.Context, r *report, t *topology) {
-	fmt.Fprintf(r.out, "%s\n", t.name)
-	w := &watch{Context: ctx, topology: t, plan: planOf(t), fibs: map[string]*fib{}}
-	r.step("deployed", func() error { return errors.Join(t.deploy(ctx), w.open()) })
-	if w.comesUp(r) {
-		w.endures(r)
-	}
+	fmt.Fprintln(r.out, t.name)
+	w := &watch{Context: ctx, topology: t, plan: plans[t.name](t), fibs: map[string]*fib{}}
+	r.step("deploying "+t.name, func() error {
+		if err := t.deploy(ctx); err != nil {
+			return err
+		}
+		return w.open()
+	})
+	well := w.comesUp(r) && w.endures(r)
 	for _, f := range w.fibs {
 		f.close()
 	}
-	r.step("destroyed", func() error { return t.destroy(ctx) })
+	if ctx.Err() != nil {
+		return // the world's end is the topology's
+	}
+	if !well {
+		t.tell(ctx, r.out)
+	}
+	r.step("destroying "+t.name, func() error { return t.destroy(ctx) })
 }
 
 func (w *watch) open() error {
@@ -56,14 +70,17 @@ func (w *watch) comesUp(r *report) bool {
 	for _, p := range w.points {
 		if len(p.sessions) > 0 {
 			all = all && r.check(p.name+": sessions with all nodes, both families", func() (string, error) {
-				return "", within(w, comesUp, askEvery, func() error { return each(w.nodes, func(n string) error { return p.session(w, p.sessions[n]) }) })
+				return "", w.ofEach(askEvery, func(node string) error {
+					_, err := p.session(w, p.sessions[node])
+					return err
+				})
 			})
 			all = all && r.check(p.name+": BFD with all nodes", func() (string, error) {
-				return "", within(w, comesUp, askEvery, func() error { return each(w.nodes, func(n string) error { return p.router.bfd(w, p.bfd[n]) }) })
+				return "", w.ofEach(askEvery, func(node string) error { return p.router.bfd(w, p.bfd[node]) })
 			})
 		}
 		all = all && r.check(p.name+": the kernel sends both addresses to all nodes", func() (string, error) {
-			if err := within(w, comesUp, lookEvery, func() error { return w.routes(p, w.nodes) }); err != nil {
+			if err := within(w, upMax, lookEvery, func() error { return w.routes(p, w.nodes) }); err != nil {
 				return "", err
 			}
 			hops, err := w.fibs[p.name].nextHops(service[0])
@@ -72,9 +89,40 @@ func (w *watch) comesUp(r *report) bool {
 	}
 	all = all && r.check("every node answers the client, nothing is lost", w.traffic)
 	for _, c := range w.more {
-		all = r.check(c.what, func() (string, error) { return c.holds(w) }) && all
+		all = all && r.check(c.what, func() (string, error) { return c.holds(w) })
 	}
 	return all
+}
+
+// settled waits until every router has its sessions with all nodes, and sends to
+// all of them.
+func (w *watch) settled() error {
+	for _, p := range w.points {
+		err := w.ofEach(askEvery, func(node string) error {
+			if len(p.sessions) == 0 {
+				return nil
+			}
+			_, err := p.session(w, p.sessions[node])
+			return errors.Join(err, p.router.bfd(w, p.bfd[node]))
+		})
+		if err != nil {
+			return err
+		}
+		if err := within(w, upMax, lookEvery, func() error { return w.routes(p, w.nodes) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ofEach waits until something is so of each node.
+func (w *watch) ofEach(every time.Duration, so func(node string) error) error {
+	for _, n := range w.nodes {
+		if err := within(w, upMax, every, func() error { return so(n) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // routes says whether the kernel of a router sends the Service's addresses to
@@ -95,12 +143,13 @@ func (w *watch) routes(p point, nodes []string) error {
 // traffic watches the client's requests for a while: all are answered, and by
 // every node.
 func (w *watch) traffic() (string, error) {
-	probe, err := startProbe(w.container("client"))
+	client, err := startClient(w.container("client"))
 	if err != nil {
 		return "", err
 	}
+	defer client.stop()
 	time.Sleep(wellTime)
-	seen, err := probe.end()
+	seen, err := client.end()
 	if err != nil {
 		return "", err
 	}
@@ -108,21 +157,11 @@ func (w *watch) traffic() (string, error) {
 		return "", fmt.Errorf("%d of %d requests lost: %s", seen.Lost(), seen.Sent(), silences(seen))
 	}
 	for _, target := range seen.Results {
-		if len(target.Backends) != len(w.nodes) {
-			return "", fmt.Errorf("%s is answered by %v, want all of %v", target.Target, target.Backends, w.nodes)
+		if who := slices.Sorted(maps.Keys(target.Backends)); !slices.Equal(who, w.nodes) {
+			return "", fmt.Errorf("%s is answered by %v, want all of %v", target.Target, who, w.nodes)
 		}
 	}
 	return fmt.Sprintf("%d requests", seen.Sent()), nil
-}
-
-// each asks about all nodes.
-func each(nodes []string, ask func(string) error) error {
-	for _, n := range nodes {
-		if err := ask(n); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // within calls ask now and then until it has no error, and gives up after a time.

@@ -23,6 +23,7 @@ const (
 	dockerSocket = "/run/docker.sock"
 	dockerLog    = "/run/dockerd.log"
 	dockerReady  = 30 * time.Second
+	dockerAnswer = 2 * time.Minute // the longest that a command may take
 )
 
 //go:embed runc-without-sys-resource.sh
@@ -32,6 +33,9 @@ var runcWrapper []byte
 // and containers are in memory, and end with the world. It reads nothing of the
 // machine's docker and changes none of its packet filters.
 func startDocker(ctx context.Context) error {
+	if err := useOwn(); err != nil {
+		return err
+	}
 	group, err := world.NewCgroup() // open until this process ends
 	if err != nil {
 		return err
@@ -43,21 +47,34 @@ func startDocker(ctx context.Context) error {
 	// Without a file of its own it would read /etc/docker/daemon.json.
 	const file = "/run/dockerd.json"
 	if err := os.WriteFile(file, settings, 0o644); err != nil {
-		return fmt.Errorf("starting a docker daemon: %w", err)
+		return err
 	}
 	log, err := os.Create(dockerLog)
 	if err != nil {
-		return fmt.Errorf("starting a docker daemon: %w", err)
+		return err
 	}
 	defer log.Close()
 	cmd := exec.Command("dockerd", "--config-file", file)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting a docker daemon: %w", err)
+		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	return awaitDocker(ctx, ended)
+}
+
+// useOwn lets everything in this world talk to its own docker daemon, whatever
+// the user has set for his, and lets containerlab ask nobody for news of itself.
+func useOwn() error {
+	var err error
+	for _, setting := range os.Environ() {
+		if name, _, _ := strings.Cut(setting, "="); strings.HasPrefix(name, "DOCKER_") || strings.HasPrefix(name, "CLAB_") {
+			err = errors.Join(err, os.Unsetenv(name))
+		}
+	}
+	return errors.Join(err, os.Setenv("DOCKER_HOST", "unix://"+dockerSocket), os.Setenv("DOCKER_CONFIG", "/run/docker-config"),
+		os.Setenv("CLAB_VERSION_CHECK", "disable"), os.Setenv("CLAB_LABDIR_BASE", "/run"))
 }
 
 // dockerSettings are the daemon's configuration.
@@ -100,9 +117,6 @@ func boundWithout(capability uint) (bool, error) {
 }
 
 func awaitDocker(ctx context.Context, ended <-chan error) error {
-	if err := os.Setenv("DOCKER_HOST", "unix://"+dockerSocket); err != nil {
-		return err
-	}
 	for deadline := time.Now().Add(dockerReady); ; {
 		_, err := docker(ctx, nil, "version")
 		if err == nil {
@@ -110,19 +124,21 @@ func awaitDocker(ctx context.Context, ended <-chan error) error {
 		}
 		select {
 		case <-ended:
-			return fmt.Errorf("the docker daemon ended:\n%s", lastLines(dockerLog, 5))
+			return fmt.Errorf("it ended\n%s", lastLines(dockerLog, 5))
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("waiting %s for the docker daemon: %w\n%s", dockerReady, err, lastLines(dockerLog, 5))
+			return fmt.Errorf("no answer within %s: %w\n%s", dockerReady, err, lastLines(dockerLog, 5))
 		}
 	}
 }
 
 // docker runs the docker command and returns what it prints.
 func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, dockerAnswer)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	cmd.Stdin = stdin
 	return output(cmd)

@@ -10,34 +10,36 @@ import (
 	"time"
 )
 
-// endures is what happens to a daemon and to a node.
-func (w *watch) endures(r *report) {
+// endures is what happens to a daemon and to a node. Each check begins where the
+// one before it has ended well.
+func (w *watch) endures(r *report) bool {
 	victim, others := w.nodes[0], w.nodes[1:]
 	daemon := "holdfast" + strings.TrimPrefix(victim, "node")
-	r.check("the daemon of "+victim+" is killed and comes back: "+w.promise(), func() (string, error) {
+	all := r.check("the daemon of "+victim+" is killed and comes back, "+w.promise(), func() (string, error) {
 		return w.restart(victim, func() error { return w.kill(w, daemon) })
 	})
-	r.check("it is told to end, as for an upgrade, and comes back: "+w.promise(), func() (string, error) {
+	all = all && r.check("it is told to end, as for an upgrade, and comes back, "+w.promise(), func() (string, error) {
 		return w.restart(victim, func() error { return w.upgrade(w, daemon) })
 	})
-	r.check(victim+" falls silent, and the routes to it go", func() (string, error) { return w.death(victim, others) })
+	all = all && r.check(victim+" falls silent, the routes to it go, then nothing is lost", func() (string, error) { return w.death(victim, others) })
 	for _, p := range w.points {
-		r.check(p.name+": "+victim+" is back", func() (string, error) {
-			return "", within(w, comesUp, lookEvery, func() error { return w.routes(p, w.nodes) })
+		all = all && r.check(p.name+": "+victim+" is back", func() (string, error) {
+			return "", within(w, upMax, lookEvery, func() error { return w.routes(p, w.nodes) })
 		})
 	}
-	r.check("every node answers the client again, nothing is lost", w.traffic)
+	return all && r.check("every node answers the client again, nothing is lost", w.traffic)
 }
 
-// inFlight is how many handshakes may be under way, and be lost, when a router
-// sends flows to another node and back.
-const inFlight = 10
+// underWay bounds how many requests may be under way, and be lost, when a router
+// sends flows to another node and then back: those of 25 ms each time. A node
+// that did not serve while routers send to it would cost ten times that.
+const underWay = 100
 
 // bearable is how many requests the restart of a daemon may cost: none, unless a
 // router gives up its routes meanwhile.
 func (w *watch) bearable() int {
 	if slices.ContainsFunc(w.points, func(p point) bool { return !p.keeps }) {
-		return inFlight
+		return underWay
 	}
 	return 0
 }
@@ -53,7 +55,7 @@ func (w *watch) promise() string {
 	if w.bearable() == 0 {
 		return strings.Join(append(words, "nothing is lost"), ", ")
 	}
-	return strings.Join(append(words, "nothing is lost but handshakes that are under way when a router reroutes"), ", ")
+	return strings.Join(append(words, "nothing is lost but what is under way when a router reroutes"), ", ")
 }
 
 // restart ends a node's daemon while the client sends requests, and waits until
@@ -61,30 +63,40 @@ func (w *watch) promise() string {
 // node, which goes on to serve: that nothing is lost would not tell, with others
 // that serve too.
 func (w *watch) restart(node string, end func() error) (string, error) {
-	probe, err := startProbe(w.container("client"))
+	if err := w.settled(); err != nil {
+		return "", err
+	}
+	var anew []func() error
+	for _, p := range w.points {
+		if len(p.sessions) > 0 {
+			wait, err := w.newSession(p, node)
+			if err != nil {
+				return "", err
+			}
+			anew = append(anew, wait)
+		}
+	}
+	client, err := startClient(w.container("client"))
 	if err != nil {
 		return "", err
 	}
-	defer probe.end()
+	defer client.stop()
 	time.Sleep(wellTime / 2)
 	began := time.Now()
 	over, stayed := w.stays()
-	var all sync.WaitGroup
-	errs := make([]error, len(w.points)+1)
-	for i, p := range w.points {
-		if len(p.sessions) > 0 {
-			all.Go(func() { errs[i] = w.downAndUp(p, node) })
+	err = end()
+	for _, wait := range anew {
+		if err == nil {
+			err = wait()
 		}
 	}
-	errs[len(w.points)] = end()
-	all.Wait()
 	over()
-	if err := errors.Join(append(errs, stayed())...); err != nil {
+	if err := errors.Join(err, stayed()); err != nil {
 		return "", err
 	}
 	back := time.Since(began)
 	time.Sleep(wellTime / 2)
-	seen, err := probe.end()
+	seen, err := client.end()
 	if err != nil {
 		return "", err
 	}
@@ -92,6 +104,24 @@ func (w *watch) restart(node string, end func() error) (string, error) {
 		return "", fmt.Errorf("%d of %d requests lost, sessions back after %s: %s", seen.Lost(), seen.Sent(), milliseconds(back), silences(seen))
 	}
 	return fmt.Sprintf("%d of %d requests lost; sessions and BFD are back after %s", seen.Lost(), seen.Sent(), milliseconds(back)), nil
+}
+
+// newSession returns what waits until a router has another session with a node
+// than it has now, and BFD with it.
+func (w *watch) newSession(p point, node string) (wait func() error, err error) {
+	old, err := p.session(w, p.sessions[node])
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		return within(w, upMax, askEvery, func() error {
+			name, err := p.session(w, p.sessions[node])
+			if err == nil && name == old {
+				err = fmt.Errorf("%s has not noticed that the daemon ended: its session with %s is the old one, %s", p.name, node, old)
+			}
+			return errors.Join(err, p.router.bfd(w, p.bfd[node]))
+		})
+	}, nil
 }
 
 // stays watches the kernels of the routers that keep routes until over is
@@ -114,24 +144,16 @@ func (w *watch) stays() (over func(), stayed func() error) {
 	return over, func() error { all.Wait(); return errors.Join(errs...) }
 }
 
-// downAndUp waits until a router's session with a node has ended and is back,
-// and BFD with it.
-func (w *watch) downAndUp(p point, node string) error {
-	up := func() error { return errors.Join(p.session(w, p.sessions[node]), p.router.bfd(w, p.bfd[node])) }
-	err := within(w, comesUp, askEvery, func() error { return reversed(up(), p.name+" has not noticed that the daemon ended") })
-	if err != nil {
-		return err
-	}
-	return within(w, comesUp, askEvery, up)
-}
-
 // death silences a node and times how long each router goes on sending to it.
 func (w *watch) death(victim string, others []string) (string, error) {
-	probe, err := startProbe(w.container("client"))
+	if err := w.settled(); err != nil {
+		return "", err
+	}
+	client, err := startClient(w.container("client"))
 	if err != nil {
 		return "", err
 	}
-	defer probe.end()
+	defer client.stop()
 	silence, err := w.prepareSilence(victim)
 	if err != nil {
 		return "", err
@@ -151,18 +173,14 @@ func (w *watch) death(victim string, others []string) (string, error) {
 		})
 	}
 	all.Wait()
+	rerouted := time.Now()
 	time.Sleep(wellTime / 2)
-	seen, err := probe.end()
+	seen, err := client.end()
 	if err := errors.Join(append(errs, err, w.restore(victim))...); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s; %d of %d requests lost", strings.Join(took, ", "), seen.Lost(), seen.Sent()), nil
-}
-
-// reversed is an error if there is none.
-func reversed(err error, otherwise string) error {
-	if err == nil {
-		return errors.New(otherwise)
+	if late := lostAfter(seen, rerouted); late > 0 {
+		return "", fmt.Errorf("%s; %d requests lost after that: %s", strings.Join(took, ", "), late, silences(seen))
 	}
-	return nil
+	return fmt.Sprintf("%s; %d of %d requests lost before", strings.Join(took, ", "), seen.Lost(), seen.Sent()), nil
 }

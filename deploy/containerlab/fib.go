@@ -12,7 +12,8 @@ import (
 )
 
 // A fib is the kernel's routing table of a router: what packets follow,
-// whatever the routing daemon believes.
+// whatever the routing daemon believes. It is read by netlink, and not as in
+// package router by starting ip: five hundred times a second, beside BFD.
 type fib struct {
 	router string
 	handle *netlink.Handle

@@ -19,10 +19,10 @@ import (
 
 // The images of the topologies, by the names that they have there.
 const (
-	routerImage   = "holdfast/router:frr8" // FRR and BIRD, from the packages of this machine
-	nodeImage     = "holdfast/node:dev"    // a machine of the cluster: a server, and what one looks around with
-	apiImage      = "holdfast/api:dev"     // etcd, kube-apiserver, kubectl
-	holdfastImage = "holdfast:dev"         // the product, as it is shipped
+	routerImage   = "holdfast/router:dev" // FRR and BIRD, from the packages of this machine
+	nodeImage     = "holdfast/node:dev"   // a machine of the cluster: a server, and what one looks around with
+	apiImage      = "holdfast/api:dev"    // etcd, kube-apiserver, kubectl
+	holdfastImage = "holdfast:dev"        // the product, as it is shipped
 )
 
 var (
@@ -63,11 +63,11 @@ func loadImages(ctx context.Context, p parts) error {
 func loadHoldfast(ctx context.Context, archive string) error {
 	said, err := docker(ctx, nil, "load", "--quiet", "--input", archive)
 	if err != nil {
-		return fmt.Errorf("loading holdfast's image: %w", err)
+		return fmt.Errorf("image %s: %w", holdfastImage, err)
 	}
 	_, name, _ := strings.Cut(strings.TrimSpace(said), ": ") // Loaded image: NAME
 	if _, err := docker(ctx, nil, "tag", name, holdfastImage); err != nil {
-		return fmt.Errorf("naming holdfast's image: %w", err)
+		return fmt.Errorf("image %s: %w", holdfastImage, err)
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func importImage(ctx context.Context, name string, fill func(*layer) error, chan
 		"--change", "ENV PATH=/usr/bin:/usr/sbin KUBECONFIG=/keys/kubeconfig", "-", name)
 	pr.CloseWithError(errors.New("docker import ended"))
 	if err := errors.Join(<-filled, err); err != nil {
-		return fmt.Errorf("making image %s: %w", name, err)
+		return fmt.Errorf("image %s: %w", name, err)
 	}
 	return nil
 }

@@ -26,16 +26,16 @@ import (
 	"holdfast.dev/holdfast/deploy/world"
 )
 
-// packages are what the images are made of and what the checks need, by a
-// program of each.
-var packages = [][2]string{
-	{"dockerd", "docker.io"}, {"docker", "docker.io"}, {"runc", "runc"}, {"nft", "nftables"}, {"ip", "iproute2"},
-	{"bird", "bird2"}, {"vtysh", "frr"}, {frrDir + "bgpd", "frr"},
+// needed are programs that the images are made of and that the checks use, with
+// the Debian packages that they are in.
+var needed = [][2]string{
+	{"dockerd", "docker.io"}, {"docker", "docker.io, or docker-cli where there is one"}, {"runc", "runc"},
+	{"nft", "nftables"}, {"ip", "iproute2"}, {"bird", "bird2"}, {"vtysh", "frr"}, {frrDir + "bgpd", "frr"},
 }
 
 func main() {
 	world.Init()
-	if len(os.Args) > 1 && os.Args[1] == "probe" { // see startProbe
+	if len(os.Args) > 1 && os.Args[1] == "probe" { // see startClient
 		os.Exit(probe.Main(os.Args[2:], os.Stdout, os.Stderr))
 	}
 	if world.Inside() {
@@ -58,8 +58,11 @@ func outside(args []string) error {
 	if err := checkArguments(args); err != nil {
 		return err
 	}
-	if err := requirePackages(); err != nil {
+	if err := requirePrograms(); err != nil {
 		return err
+	}
+	if missing := world.Missing(); missing != "" && args[0] != "images" {
+		return fmt.Errorf("missing here: %s", missing)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -73,16 +76,16 @@ func outside(args []string) error {
 	}
 	if args[0] == "images" {
 		fmt.Fprintln(os.Stderr, "containerlab is", p.Containerlab)
-		return errors.Join(writeKeys(filepath.Join(root, "deploy/containerlab/keys")), loadImages(ctx, p))
+		if err := loadImages(ctx, p); err != nil {
+			return fmt.Errorf("making images: %w", err)
+		}
+		return writeKeys(filepath.Join(root, "deploy/containerlab/keys"))
 	}
-	if missing := world.Missing(); missing != "" {
-		return fmt.Errorf("missing here: %s", missing)
-	}
-	errand, err := json.Marshal(errandInside{root, p})
+	e, err := json.Marshal(errand{root, p})
 	if err != nil {
 		return err
 	}
-	os.Args = append([]string{os.Args[0], string(errand)}, args...)
+	os.Args = append([]string{os.Args[0], string(e)}, args...)
 	world.Main(func() int { panic("outside of a world") })
 	return nil
 }
@@ -101,24 +104,24 @@ func checkArguments(args []string) error {
 	return nil
 }
 
-// An errandInside is what the process in the world must know.
-type errandInside struct {
+// An errand is what the process in the world must know.
+type errand struct {
 	Root  string
 	Parts parts
 }
 
 // inside is the life in the world.
 func inside(args []string) error {
-	var e errandInside
-	if err := json.Unmarshal([]byte(args[0]), &e); err != nil {
-		return err
+	var e errand
+	if len(args) < 2 || json.Unmarshal([]byte(args[0]), &e) != nil {
+		return errors.New("this is a shell of `clab shell`, with a topology that is up; leave it first")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	r := newReport(os.Stdout)
-	r.step("a docker daemon runs", func() error { return startDocker(ctx) })
-	r.step("images are made", func() error { return loadImages(ctx, e.Parts) })
-	r.step("topologies are copied, keys are made", func() error { return copyDeploy(e.Root) })
+	r := &report{out: os.Stdout}
+	r.step("starting a docker daemon", func() error { return startDocker(ctx) })
+	r.step("making images", func() error { return loadImages(ctx, e.Parts) })
+	r.step("copying topologies, making keys", func() error { return copyDeploy(e.Root) })
 	names := args[2:]
 	if args[1] == "shell" {
 		return shell(ctx, r, e.Parts, names[0])
@@ -131,13 +134,16 @@ func inside(args []string) error {
 			checkTopology(ctx, r, &topology{name, e.Parts.Containerlab})
 		}
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return r.verdict()
 }
 
 // shell lets somebody look around.
 func shell(ctx context.Context, r *report, p parts, name string) error {
 	t := &topology{name, p.Containerlab}
-	r.step(t.name+" is deployed", func() error { return t.deploy(ctx) })
+	r.step("deploying "+t.name, func() error { return t.deploy(ctx) })
 	if r.fatal != nil {
 		fmt.Fprintln(os.Stderr, "clab:", r.fatal) // a good reason to look around
 	}
@@ -149,15 +155,15 @@ func shell(ctx context.Context, r *report, p parts, name string) error {
 	return nil
 }
 
-func requirePackages() error {
+func requirePrograms() error {
 	var missing []string
-	for _, p := range packages {
-		if _, err := exec.LookPath(p[0]); err != nil && !slices.Contains(missing, p[1]) {
-			missing = append(missing, p[1])
+	for _, p := range needed {
+		if _, err := exec.LookPath(p[0]); err != nil {
+			missing = append(missing, fmt.Sprintf("%s (package %s)", p[0], p[1]))
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("not installed: %[1]s\n  on Debian or Ubuntu: apt-get install --no-install-recommends %[1]s", strings.Join(missing, " "))
+		return fmt.Errorf("not installed: %s; make containerlab installs what is missing, as root on Debian or Ubuntu", strings.Join(missing, ", "))
 	}
 	return nil
 }

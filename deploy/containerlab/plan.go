@@ -2,8 +2,11 @@ package main
 
 import "net/netip"
 
-// topologies are those that have a plan, in the order in which they are checked.
+// topologies are all that there are, in the order in which they are checked.
 var topologies = []string{"two-tor", "unnumbered", "reflector"}
+
+// plans say by topology what is to be seen in it.
+var plans = map[string]func(*topology) plan{"two-tor": twoTor, "unnumbered": unnumbered, "reflector": reflector}
 
 // service are the addresses of the Service in each topology.
 var service = [2]netip.Addr{netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("2001:db8:5::10")}

@@ -6,18 +6,7 @@ import (
 	"strings"
 )
 
-// planOf is what is to be seen in a topology; addresses are those of its file.
-func planOf(t *topology) plan {
-	switch t.name {
-	case "two-tor":
-		return twoTor(t)
-	case "unnumbered":
-		return unnumbered(t)
-	default:
-		return reflector(t)
-	}
-}
-
+// twoTor, like the others, has its addresses from the topology's file.
 func twoTor(t *topology) plan {
 	p := plan{nodes: []string{"node1", "node2", "node3"}}
 	tor1 := point{name: "tor1", router: frr{t, "tor1"}, keeps: true, sessions: map[string]string{}, bfd: map[string]string{}, hops: map[string][2]string{}}

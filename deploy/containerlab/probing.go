@@ -8,22 +8,23 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"holdfast.dev/holdfast/deploy/lab/probe"
 	"holdfast.dev/holdfast/deploy/world"
 )
 
-// A running probe sends new TCP connections, a thousand a second to each of the
+// A client sends new TCP connections, a thousand a second to each of the
 // Service's addresses, until it is ended.
-type running struct {
-	cmd  *exec.Cmd
-	stop io.Closer
-	out  *strings.Builder
-	done bool
+type client struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	out   strings.Builder
+	ended bool
 }
 
-// startProbe starts this program again as a prober in a network namespace.
-func startProbe(namespace string) (*running, error) {
+// startClient starts this program again as a prober in a network namespace.
+func startClient(namespace string) (*client, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -36,34 +37,36 @@ func startProbe(namespace string) (*running, error) {
 		}
 		argv = append(argv, target)
 	}
-	p := &running{cmd: world.Command(namespace, argv...), out: &strings.Builder{}}
-	p.cmd.Stdout, p.cmd.Stderr = p.out, os.Stderr
-	if p.stop, err = p.cmd.StdinPipe(); err != nil {
+	c := &client{cmd: world.Command(namespace, argv...)}
+	c.cmd.Stdout, c.cmd.Stderr = &c.out, os.Stderr
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the prober: %w", err)
 	}
-	return p, nil
+	return c, nil
 }
 
-// end ends the probe and returns what it saw. A second call does nothing.
-func (p *running) end() (probe.Report, error) {
-	if p.done {
-		return probe.Report{}, nil
-	}
-	p.done = true
-	var seen probe.Report
-	p.stop.Close()
+// end ends the client, once, and returns what it saw.
+func (c *client) end() (seen probe.Report, err error) {
+	c.ended = true
+	c.stdin.Close()
 	exit := (*exec.ExitError)(nil)
-	if err := p.cmd.Wait(); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) { // 1: something was lost
+	if err := c.cmd.Wait(); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) { // 1: something was lost
 		return seen, fmt.Errorf("probing: %w", err)
 	}
-	lines := strings.Split(strings.TrimSpace(p.out.String()), "\n")
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &seen); err != nil {
+	if err := json.Unmarshal([]byte(c.out.String()), &seen); err != nil {
 		return seen, fmt.Errorf("reading what the prober saw: %w", err)
 	}
 	return seen, nil
+}
+
+// stop ends it if that has not been done, whatever it saw.
+func (c *client) stop() {
+	if !c.ended {
+		_, _ = c.end()
+	}
 }
 
 // silences are the longest of each address.
@@ -73,4 +76,17 @@ func silences(seen probe.Report) string {
 		all = append(all, fmt.Sprintf("%s %d, longest silence %s", r.Target, r.Lost, milliseconds(r.Longest().Length)))
 	}
 	return strings.Join(all, "; ")
+}
+
+// lostAfter is how many requests were lost in silences that began after a time
+// or lasted on. The prober itself may have been late by half a second.
+func lostAfter(seen probe.Report, at time.Time) (lost int) {
+	for _, r := range seen.Results {
+		for _, s := range r.Silences {
+			if s.Start.After(at) || s.End().After(at.Add(time.Second/2)) {
+				lost += s.Requests
+			}
+		}
+	}
+	return lost
 }

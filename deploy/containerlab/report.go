@@ -14,20 +14,17 @@ type report struct {
 	fatal          error // without this nothing goes on
 }
 
-func newReport(out io.Writer) *report { return &report{out: out} }
-
 // step does what everything after it needs.
-func (r *report) step(what string, do func() error) {
+func (r *report) step(doing string, do func() error) {
 	if r.fatal != nil {
 		return
 	}
 	began := time.Now()
-	err := do()
-	if err != nil {
-		r.fatal = fmt.Errorf("%s: not so: %w", what, err)
+	if err := do(); err != nil {
+		r.fatal = fmt.Errorf("%s: %w", doing, err)
 		return
 	}
-	fmt.Fprintf(r.out, "      %7s  %s\n", seconds(time.Since(began)), what)
+	fmt.Fprintf(r.out, "      %7s  %s\n", seconds(time.Since(began)), doing)
 }
 
 // check does one check, which may tell more about what it saw.

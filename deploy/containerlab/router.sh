@@ -1,5 +1,7 @@
 #!/bin/sh
-# A router: BIRD if there is a configuration for it, else FRR.
+# A router: BIRD if there is a configuration for it, else FRR. It ends if its
+# configuration is refused.
+set -e
 if [ -e /etc/bird.conf ]; then
 	exec bird -f -c /etc/bird.conf
 fi

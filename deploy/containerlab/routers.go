@@ -11,8 +11,9 @@ import (
 // A router is asked about its neighbours. A neighbour is named as the router's
 // configuration names it: FRR by its address or interface, BIRD by its protocol.
 type router interface {
-	// session says why a session is not established with routes of both families.
-	session(ctx context.Context, neighbour string) error
+	// session names the session with a neighbour that is established, with routes
+	// of both families. A later one has another name.
+	session(ctx context.Context, neighbour string) (name string, err error)
 	// bfd says why a neighbour's BFD session is not up.
 	bfd(ctx context.Context, address string) error
 }
@@ -34,32 +35,37 @@ func (r frr) show(ctx context.Context, command string, into any) error {
 	return nil
 }
 
-func (r frr) session(ctx context.Context, neighbour string) error {
+func (r frr) session(ctx context.Context, neighbour string) (string, error) {
 	var all frrSummary
 	if err := r.show(ctx, "show bgp summary json", &all); err != nil {
-		return err
+		return "", err
 	}
-	if err := all.established(neighbour); err != nil {
-		return fmt.Errorf("%s: %w", r.node, err)
+	name, err := all.established(neighbour)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", r.node, err)
 	}
-	return nil
+	return name, nil
 }
 
 // An frrSummary is what FRR says of its sessions, by family.
 type frrSummary map[string]struct {
 	Peers map[string]struct {
-		State  string
-		PfxRcd int
+		State                  string
+		PfxRcd                 int
+		ConnectionsEstablished int // how often it was, until now
 	}
 }
 
-func (s frrSummary) established(neighbour string) error {
+// established names a session by how many there have been with this neighbour.
+func (s frrSummary) established(neighbour string) (name string, err error) {
 	for _, family := range []string{"ipv4Unicast", "ipv6Unicast"} {
-		if p := s[family].Peers[neighbour]; p.State != "Established" || p.PfxRcd == 0 {
-			return fmt.Errorf("%s with %s is %q, with %d prefixes", family, neighbour, p.State, p.PfxRcd)
+		p := s[family].Peers[neighbour]
+		if p.State != "Established" || p.PfxRcd == 0 {
+			return "", fmt.Errorf("%s with %s is %q, with %d prefixes", family, neighbour, p.State, p.PfxRcd)
 		}
+		name = fmt.Sprint("number ", p.ConnectionsEstablished)
 	}
-	return nil
+	return name, nil
 }
 
 func (r frr) bfd(ctx context.Context, address string) error {
@@ -88,7 +94,7 @@ func (s frrBFD) up(neighbour string) bool {
 
 // A bgpPath is what a router knows of a prefix from one of its neighbours.
 type bgpPath struct {
-	LocalPref, LocPrf uint32
+	LocalPref, LocPrf uint32 // one or the other, as the version of FRR has it
 	Community         struct{ String string }
 	LargeCommunity    struct{ String string }
 }
@@ -110,25 +116,31 @@ func (r bird) show(ctx context.Context, command ...string) (string, error) {
 	return r.exec(ctx, r.node, append([]string{"birdc", "show"}, command...)...)
 }
 
-var (
-	birdEstablished = regexp.MustCompile(`BGP state:\s+Established`)
-	birdImported    = regexp.MustCompile(`Routes:\s+[1-9][0-9]* imported`)
-)
-
-// birdUp tells whether a protocol is established with routes on two channels.
-func birdUp(protocol string) bool {
-	return birdEstablished.MatchString(protocol) && len(birdImported.FindAllString(protocol, -1)) == 2
-}
-
-func (r bird) session(ctx context.Context, neighbour string) error {
+func (r bird) session(ctx context.Context, neighbour string) (string, error) {
 	out, err := r.show(ctx, "protocols", "all", neighbour)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if !birdUp(out) {
-		return fmt.Errorf("%s: with %s it is not established with routes of both families:\n%s", r.node, neighbour, out)
+	name, ok := birdEstablished(neighbour, out)
+	if !ok {
+		return "", fmt.Errorf("%s: with %s it is not established with routes of both families:\n%s", r.node, neighbour, out)
 	}
-	return nil
+	return name, nil
+}
+
+var (
+	birdState    = regexp.MustCompile(`(?m)^(\S+)\s+BGP\s+\S+\s+up\s+(\S+)\s+Established`)
+	birdImported = regexp.MustCompile(`Routes:\s+[1-9][0-9]* imported`)
+)
+
+// birdEstablished names a session by when it was established, if it has routes
+// on two channels.
+func birdEstablished(neighbour, protocols string) (name string, ok bool) {
+	m := birdState.FindStringSubmatch(protocols)
+	if m == nil || m[1] != neighbour || len(birdImported.FindAllString(protocols, -1)) != 2 {
+		return "", false
+	}
+	return "since " + m[2], true
 }
 
 func (r bird) bfd(ctx context.Context, address string) error {

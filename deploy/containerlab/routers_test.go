@@ -9,20 +9,20 @@ import (
 // What a session lacks is seen: its state, the routes of one family, itself.
 func TestFRRSession(t *testing.T) {
 	const summary = `{"ipv4Unicast":{"peers":{
-		"10.1.0.11":{"state":"Established","pfxRcd":1},
-		"10.1.0.12":{"state":"Established","pfxRcd":1},
-		"10.1.0.13":{"state":"Active","pfxRcd":1}}},
+		"10.1.0.11":{"state":"Established","pfxRcd":1,"connectionsEstablished":3},
+		"10.1.0.12":{"state":"Established","pfxRcd":1,"connectionsEstablished":3},
+		"10.1.0.13":{"state":"Active","pfxRcd":1,"connectionsEstablished":3}}},
 	"ipv6Unicast":{"peers":{
-		"10.1.0.11":{"state":"Established","pfxRcd":1},
-		"10.1.0.12":{"state":"Established","pfxRcd":0},
-		"10.1.0.13":{"state":"Active","pfxRcd":1}}}}`
+		"10.1.0.11":{"state":"Established","pfxRcd":1,"connectionsEstablished":3},
+		"10.1.0.12":{"state":"Established","pfxRcd":0,"connectionsEstablished":3},
+		"10.1.0.13":{"state":"Active","pfxRcd":1,"connectionsEstablished":3}}}}`
 	var all frrSummary
 	if err := json.Unmarshal([]byte(summary), &all); err != nil {
 		t.Fatal(err)
 	}
-	for neighbour, want := range map[string]bool{"10.1.0.11": true, "10.1.0.12": false, "10.1.0.13": false, "10.1.0.14": false} {
-		if err := all.established(neighbour); (err == nil) != want {
-			t.Errorf("%s: %v", neighbour, err)
+	for neighbour, want := range map[string]string{"10.1.0.11": "number 3", "10.1.0.12": "", "10.1.0.13": "", "10.1.0.14": ""} {
+		if name, err := all.established(neighbour); name != want || (err == nil) != (want != "") {
+			t.Errorf("%s: session %q, %v; want %q", neighbour, name, err, want)
 		}
 	}
 }
@@ -47,15 +47,17 @@ func TestBIRD(t *testing.T) {
     Routes:         1 imported, 0 exported, 1 preferred
     Route change stats:     received   rejected   filtered    ignored   accepted
 `
-	const up = "node1      BGP        ---        up     00:06:34.355  Established\n  BGP state:          Established\n" + channel + channel
-	for text, want := range map[string]bool{
-		up: true,
-		"node1 BGP --- start 00:06:34.355 Active\n  BGP state:          Active\n" + channel + channel: false, // stale routes
-		strings.Replace(up, "1 imported", "0 imported", 1):                                            false,
-		strings.Replace(up, channel, "", 1):                                                           false,
+	const up = "BIRD 2.0.12 ready.\nName       Proto      Table      State  Since         Info\n" +
+		"node1      BGP        ---        up     00:06:34.355  Established   \n  BGP state:          Established\n" + channel + channel
+	for text, want := range map[string]string{
+		up: "since 00:06:34.355",
+		strings.NewReplacer(" up ", " start ", "Established", "Active").Replace(up): "", // the routes are stale
+		strings.Replace(up, "1 imported", "0 imported", 1):                          "",
+		strings.Replace(up, channel, "", 1):                                         "",
+		strings.Replace(up, "node1", "node2", 1):                                    "",
 	} {
-		if birdUp(text) != want {
-			t.Errorf("not %v:\n%s", want, text)
+		if name, ok := birdEstablished("node1", text); name != want || ok != (want != "") {
+			t.Errorf("session %q, want %q:\n%s", name, want, text)
 		}
 	}
 	const table = `bfd1:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,7 +55,6 @@ func (t *topology) run(ctx context.Context, verb string, flags ...string) error 
 	args := append([]string{verb, "--topo", t.name + ".clab.yml"}, flags...)
 	cmd := exec.CommandContext(ctx, t.containerlab, args...)
 	cmd.Dir = filepath.Join(workplace, "containerlab")
-	cmd.Env = append(os.Environ(), "CLAB_VERSION_CHECK=disable", "CLAB_LABDIR_BASE=/run")
 	log, err := os.Create(filepath.Join("/run", t.name+"-"+verb+".log"))
 	if err != nil {
 		return err
@@ -62,12 +62,21 @@ func (t *topology) run(ctx context.Context, verb string, flags ...string) error 
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
 		return fmt.Errorf("containerlab %s: %w\n%s", verb, err, lastLines(log.Name(), 15))
 	}
 	return nil
 }
 
-func (t *topology) deploy(ctx context.Context) error { return t.run(ctx, "deploy") }
+// deploy returns when the API answers, has all objects, and the daemons have
+// been started.
+func (t *topology) deploy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, deployMax, fmt.Errorf("not within %s", deployMax))
+	defer cancel() // containerlab waits for the API without end
+	return t.run(ctx, "deploy")
+}
 
 func (t *topology) destroy(ctx context.Context) error { return t.run(ctx, "destroy", "--cleanup") }
 
@@ -78,6 +87,19 @@ func (t *topology) container(node string) string { return "clab-" + t.name + "-"
 // exec runs a command in a node's container.
 func (t *topology) exec(ctx context.Context, node string, argv ...string) (string, error) {
 	return docker(ctx, nil, append([]string{"exec", t.container(node)}, argv...)...)
+}
+
+// tell prints the end of what is said in each container.
+func (t *topology) tell(ctx context.Context, out io.Writer) {
+	names, err := docker(ctx, nil, "ps", "--all", "--format", "{{.Names}}", "--filter", "name="+t.container(""))
+	if err != nil {
+		fmt.Fprintln(out, "asking for the containers:", err)
+		return
+	}
+	for _, name := range slices.Sorted(strings.FieldsSeq(names)) {
+		said, _ := exec.CommandContext(ctx, "docker", "logs", "--tail", "20", name).CombinedOutput() // an error is in it
+		fmt.Fprintf(out, "--- %s\n%s", name, said)
+	}
 }
 
 // kill ends the daemon of a container with SIGKILL; docker starts it anew.

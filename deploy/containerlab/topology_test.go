@@ -8,13 +8,23 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"sigs.k8s.io/yaml"
+
+	"holdfast.dev/holdfast/controller/api/v1beta1"
+	"holdfast.dev/holdfast/controller/api/v1beta2"
 )
 
 // A file is what the tests look at in a topology file.
 type file struct {
 	Name     string
 	Topology struct {
+		Defaults struct {
+			ImagePullPolicy string `json:"image-pull-policy"`
+		}
 		Nodes map[string]struct {
 			Image, Cmd  string
 			NetworkMode string `json:"network-mode"`
@@ -52,6 +62,9 @@ func TestTopologiesAreWhole(t *testing.T) {
 		if f.Name != name {
 			t.Errorf("%s is called %s", name, f.Name)
 		}
+		if f.Topology.Defaults.ImagePullPolicy != "never" {
+			t.Errorf("%s: asks a registry for images that are not made, and may get somebody else's", name)
+		}
 		for node, n := range f.Topology.Nodes {
 			if !slices.Contains(images, n.Image) {
 				t.Errorf("%s, %s: nobody makes image %q", name, node, n.Image)
@@ -77,7 +90,7 @@ func TestTopologiesAreWhole(t *testing.T) {
 				}
 			}
 		}
-		for _, p := range planOf(&topology{name: name}).points {
+		for _, p := range plans[name](&topology{name: name}).points {
 			if _, ok := f.Topology.Nodes[p.name]; !ok {
 				t.Errorf("%s: the plan has %s, the topology does not", name, p.name)
 			}
@@ -95,7 +108,7 @@ var address = regexp.MustCompile(`ip addr add ([0-9.]+|[0-9a-f:]+)/`)
 func TestPlannedNextHopsAreTheNodes(t *testing.T) {
 	for _, name := range topologies {
 		f := readTopology(t, name)
-		for _, p := range planOf(&topology{name: name}).points {
+		for _, p := range plans[name](&topology{name: name}).points {
 			for node, hops := range p.hops {
 				var has []string
 				for _, command := range f.Topology.Nodes[node].Exec {
@@ -108,6 +121,29 @@ func TestPlannedNextHopsAreTheNodes(t *testing.T) {
 						t.Errorf("%s, %s: %s is planned as a next hop, and has only %v", name, node, hop, has)
 					}
 				}
+			}
+		}
+	}
+}
+
+// The objects are of kinds and versions that there are, and have no field that
+// these do not know. (What a field may hold, the API server says.)
+func TestObjectsAreKnown(t *testing.T) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1beta1.AddToScheme, v1beta2.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	for _, name := range topologies {
+		text, err := os.ReadFile(filepath.Join(name, "objects.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for object := range strings.SplitSeq(string(text), "\n---\n") {
+			if _, _, err := decoder.Decode([]byte(object), nil, nil); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, object)
 			}
 		}
 	}
