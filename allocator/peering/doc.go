@@ -16,7 +16,8 @@
 //     Frozen on the nodes that it selects, and only a peer that is gone, or selects a
 //     node no more, ends a session.
 //  5. A session without BFD is worth more than none: a profile that cannot be used
-//     is a warning.
+//     is a warning. A session that has BFD keeps it as it was, for a router may drop
+//     the routes when BFD ends.
 //  6. No more is advertised than what a pool owns: an advertisement whose prefixes
 //     would be wider does not come into use for that pool, and one whose communities
 //     are not all known does not come into use at all.

@@ -151,3 +151,35 @@ func forgetful(f Facts) *Plan {
 }
 
 func TestNeverLosesWhatIsInUse(t *testing.T) { always(t, kept, forgetful) }
+
+// Invariant 5, for a session that has BFD.
+func TestUnusableProfileLeavesBFDAsItWas(t *testing.T) {
+	with := Facts{
+		Peers:    []Peer{router(func(p *Peer) { p.Profile = "fast" })},
+		Profiles: []Profile{{Object: Object{Name: "fast"}, Transmit: 50}},
+		Nodes:    []allocator.Node{{Name: "n"}},
+	}
+	was := Resolve(with)
+	without := with
+	without.Profiles, without.Before = nil, was
+	for range 2 { // what was kept once is kept on
+		now := Resolve(without)
+		if got := now.Sessions("n"); !reflect.DeepEqual(got, was.Sessions("n")) || got[0].BFD == nil || now.Peers[got[0].Name].Warning == nil {
+			t.Errorf("without the profile: %+v, %v", got, now.Peers)
+		}
+		without.Before = now
+	}
+	for name, change := range map[string]func(f *Facts){
+		"nothing is known of before": func(f *Facts) { f.Before = nil },
+		"the peer is made anew": func(f *Facts) {
+			f.Peers = []Peer{router(func(p *Peer) { p.Profile, p.Created = "fast", time.Unix(9, 0) })}
+		},
+		"no profile is wanted": func(f *Facts) { f.Peers = []Peer{router(func(*Peer) {})} },
+	} {
+		f := without
+		change(&f)
+		if got := Resolve(f).Sessions("n"); got[0].BFD != nil {
+			t.Errorf("%s: BFD %+v", name, got[0].BFD)
+		}
+	}
+}

@@ -44,10 +44,23 @@ func newPeer(in Peer, secrets map[string]Secret, profiles map[string]*BFD) (p *p
 	}
 	if in.Profile != "" {
 		if p.session.BFD = profiles[in.Profile]; p.session.BFD == nil {
-			warned = errors.Join(warned, fmt.Errorf("spec.bfdProfile names %s, which is not there or is refused: the session is used without BFD; make or correct that BFDProfile", in.Profile))
+			warned = errors.Join(warned, fmt.Errorf("spec.bfdProfile names %s, which is not there or is refused: the session is used without BFD, or with that which it has; make or correct that BFDProfile", in.Profile))
 		}
 	}
 	return p, warned, nil
+}
+
+// keepBFD lets a peer whose profile cannot be used any more keep the one that it had:
+// a router that is told of the end of BFD may drop the routes.
+func (p *peer) keepBFD(before *Plan) {
+	if p.Profile == "" || p.session.BFD != nil || before == nil {
+		return
+	}
+	for _, was := range before.peers {
+		if was.Name == p.Name && was.Created.Equal(p.Created) {
+			p.session.BFD = was.session.BFD
+		}
+	}
 }
 
 func (p *peer) readAS() error {

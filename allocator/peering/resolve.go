@@ -112,6 +112,7 @@ func (p *Plan) resolvePeers(f Facts, nodes *nodes, profiles map[string]*BFD) {
 	var accepted []*peer
 	for _, in := range inOrder(f.Peers, func(a, b *Peer) int { return a.before(&b.Object) }) {
 		q, warning, err := newPeer(in, secrets, profiles)
+		q.keepBFD(f.Before)
 		if err == nil {
 			var also error
 			also, err = q.placed(nodes)

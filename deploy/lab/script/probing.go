@@ -83,6 +83,11 @@ func (r *run) probe(ctx context.Context, args []string) error {
 			flags = append(flags, "-"+key+"="+v)
 		}
 	}
+	if o["from"] == "far" {
+		if err := r.watchRouters(ctx); err != nil {
+			return err
+		}
+	}
 	p, err := r.start(o["from"], targets, flags)
 	if err != nil {
 		return err

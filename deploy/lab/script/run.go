@@ -56,15 +56,16 @@ type run struct {
 	audited int64       // how much was in the audit log at the beginning
 	starts  []time.Time // of the API server
 
-	history *witness.History
-	heard   *witness.Heard
-	wire    *witness.Wire
-	probes  map[string]*probing
-	order   []string // names of probes as started
-	done    []step
-	notes   []string
-	samples map[string]*samples
-	hogs    []*exec.Cmd // what keeps the processors busy
+	history  *witness.History
+	heard    *witness.Heard
+	rerouted *reroutes // nil: nobody listens
+	wire     *witness.Wire
+	probes   map[string]*probing
+	order    []string // names of probes as started
+	done     []step
+	notes    []string
+	samples  map[string]*samples
+	hogs     []*exec.Cmd // what keeps the processors busy
 }
 
 // step is a command that was run, to say what was going on when something was lost.

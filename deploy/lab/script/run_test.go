@@ -142,18 +142,23 @@ func TestTargets(t *testing.T) {
 // Only a handshake that a move cut through is excused: not what was silent, nor more
 // than can meet a move, nor what was refused at another time.
 func TestOnlyHandshakesThatAMoveCutAreExcused(t *testing.T) {
-	move := time.UnixMilli(1000)
+	move, reroute := time.UnixMilli(1000), time.UnixMilli(5000)
 	for name, c := range map[string]struct {
 		s    probe.Silence
 		want int
 	}{
-		"in the handshake": {probe.Silence{Start: move.Add(-time.Millisecond), Requests: 1, Refused: 1}, 1},
-		"silent":           {probe.Silence{Start: move, Requests: 1}, 0},
-		"stalled":          {probe.Silence{Start: move, Requests: 1, Stalled: 1}, 0},
-		"too many":         {probe.Silence{Start: move, Requests: 3, Refused: 3}, 0},
-		"at another time":  {probe.Silence{Start: move.Add(time.Second), Requests: 1, Refused: 1}, 0},
+		"in the handshake":      {probe.Silence{Start: move.Add(-time.Millisecond), Requests: 1, Refused: 1}, 1},
+		"silent":                {probe.Silence{Start: move, Requests: 1}, 0},
+		"stalled":               {probe.Silence{Start: move, Requests: 1, Stalled: 1}, 0},
+		"too many":              {probe.Silence{Start: move, Requests: 3, Refused: 3}, 0},
+		"at another time":       {probe.Silence{Start: move.Add(time.Second), Requests: 1, Refused: 1}, 0},
+		"refused at a reroute":  {probe.Silence{Start: reroute, Requests: 1, Refused: 1}, 1},
+		"stalled at a reroute":  {probe.Silence{Start: reroute, Requests: 2, Refused: 1, Stalled: 1}, 2},
+		"silent at a reroute":   {probe.Silence{Start: reroute, Requests: 1}, 0},
+		"too many at a reroute": {probe.Silence{Start: reroute, Requests: 3, Stalled: 3}, 0},
+		"stalled, after that":   {probe.Silence{Start: reroute.Add(time.Second), Requests: 1, Stalled: 1}, 0},
 	} {
-		if got := cut([]time.Time{move}, []probe.Silence{c.s}); got != c.want {
+		if got := cut([]time.Time{move}, []time.Time{reroute}, []probe.Silence{c.s}); got != c.want {
 			t.Errorf("%s: %d excused", name, got)
 		}
 	}

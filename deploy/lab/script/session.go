@@ -55,7 +55,7 @@ func (s *Session) OnlyUnclaimed(seg probe.Segment) error {
 func (s *Session) Cut(seg probe.Segment) (n int) {
 	for _, t := range seg.Results {
 		if t.Target.Protocol == probe.TCP {
-			n += cut(s.r.heard.Moves(t.Target.Addr.Addr()), t.Silences)
+			n += cut(s.r.heard.Moves(t.Target.Addr.Addr()), nil, t.Silences)
 		}
 	}
 	return n

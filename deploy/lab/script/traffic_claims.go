@@ -15,7 +15,8 @@ func init() {
 	add("claims", map[string]verb{
 		"lost": {"", "0 | max N | as-control CONTROL [more=N] | unclaimed [grace=1.5s] [TARGET...]",
 			`what the probes lost, which end with this, of the targets together, or of all:
-0            none, but for a TCP handshake that a move of the address cut through
+0            none, but for a TCP connection that a move of the address or a change of
+             a router's next hops cut through in its first milliseconds
 max N        at most N
 as-control   no more than the control lost (and more= requests)
 unclaimed    only while no Service had that port of that address in status and spec, or
@@ -64,12 +65,13 @@ func (r *run) lostAtMost(most int, args []string) error {
 	for _, t := range results {
 		lost, sent = lost+t.Lost, sent+t.Sent
 		if t.Target.Protocol == probe.TCP {
-			inShake += cut(r.heard.Moves(t.Target.Addr.Addr()), t.Silences)
+			addr := t.Target.Addr.Addr()
+			inShake += cut(r.heard.Moves(addr), r.rerouted.of(addr), t.Silences)
 		}
 	}
 	if inShake > 0 {
 		lost -= inShake
-		r.note("refused: %d of %d, being connected while the address moved", inShake, sent)
+		r.note("cut: %d of %d, being connected while the address moved", inShake, sent)
 	}
 	if most > 0 {
 		r.note("lost %d of %d", lost, sent)
@@ -86,13 +88,14 @@ const shake = 20 * time.Millisecond
 // cut counts the requests that no order of steps could have saved: their handshake
 // began at one node, and its last packet came to another one, which does not know the
 // connection and refuses it. It lasts a fraction of a millisecond, so at a move two meet
-// it at most.
-func cut(moves []time.Time, silences []probe.Silence) (n int) {
+// it at most. A router that spreads flows anew sends the request that follows the
+// handshake elsewhere, too, where it may stall.
+func cut(moves, rerouted []time.Time, silences []probe.Silence) (n int) {
 	for _, s := range silences {
-		if s.Requests != s.Refused || s.Requests > 2 {
-			continue
-		}
-		if slices.ContainsFunc(moves, func(m time.Time) bool { return m.Sub(s.Start).Abs() <= shake }) {
+		meets := func(m time.Time) bool { return m.Sub(s.Start).Abs() <= shake }
+		refused := s.Requests == s.Refused && slices.ContainsFunc(moves, meets)
+		broken := s.Requests == s.Refused+s.Stalled && slices.ContainsFunc(rerouted, meets)
+		if s.Requests <= 2 && (refused || broken) {
 			n += s.Requests
 		}
 	}
