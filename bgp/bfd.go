@@ -30,11 +30,14 @@ func (a *Advertiser) bfdChanged(c bfd.Change) {
 		return
 	}
 	for _, p := range (*byKey)[c.Session.Key()] {
+		p.mu.Lock()
+		p.bfd = c
+		p.mu.Unlock()
 		switch {
 		case dead(c):
 			go p.lose(c.Reason)
 		case c.To == bfd.Up:
-			go p.hurry("BFD is up")
+			go p.rise()
 		}
 	}
 }
@@ -58,7 +61,37 @@ func (p *peer) lose(reason string) {
 	})
 }
 
-// hurry makes the next attempt at once: the router is there.
-func (p *peer) hurry(why string) {
-	p.post(func() { p.carryOut(p.machine.hurry(time.Now(), why)) })
+// rise makes the next attempt at once: the router is there.
+func (p *peer) rise() {
+	p.post(func() { p.carryOut(p.machine.hurry(time.Now(), p.bfdWait(), "BFD is up")) })
+}
+
+const (
+	// firstWord is how long BFD may take to come up before BGP is tried without
+	// it. A router that goes down when the new session speaks takes four packets;
+	// one that does not (FRR) takes its detection time; one that makes its session
+	// when BGP comes up, or none, is kept waiting for nothing.
+	firstWord, longestWord = 3 * time.Second, 30 * time.Second
+	// hearsay is how long it may take until the router's BGP has been told what
+	// its BFD knows: in FRR by way of a third process.
+	hearsay = 500 * time.Millisecond
+)
+
+// bfdWait is how long the next attempt must wait for BFD. A router that keeps
+// routes for us may have BFD up still, with the session that ended silently. When
+// that goes down, a BGP session that is established ends, and graceful restart
+// does not cover it; while there is none it costs nothing. BFD that is up with us
+// has that behind it (RFC 5880 §6.8.6).
+func (p *peer) bfdWait() time.Duration {
+	if !p.resuming || p.is.BFD == nil {
+		return 0
+	}
+	s, _ := p.wantedBFD() // none while the router is not known
+	p.mu.Lock()
+	c := p.bfd
+	p.mu.Unlock()
+	if c.To == bfd.Up && c.Session.Key() == s.Key() && c.Session.Local == s.Local.Unmap().WithZone("") {
+		return max(time.Until(c.At.Add(hearsay)), 0)
+	}
+	return max(firstWord, min(p.is.BFD.Detection()+hearsay, longestWord))
 }

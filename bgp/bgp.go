@@ -48,6 +48,15 @@
 // TTL 255, so that routers with TTL security (RFC 5082) need nothing here, and
 // with DSCP CS6.
 //
+// Where a session follows one that ended silently, and the peer has BFD, BFD
+// speaks first: nothing is dialled, and a connection of the router is not answered,
+// until BFD has been up for half a second, or was waited for in vain for 3 s (longer
+// if the profile's detection time is: that and half a second, at most 30 s). For
+// the router's BFD may be up still with the last process; when it finds that gone
+// (FRR only after the detection time), it ends a BGP session that is established
+// with Cease/BFD Down, for which graceful restart keeps no routes. While there is
+// no session it keeps them.
+//
 // Capabilities: multiprotocol (RFC 4760), route refresh (RFC 2918), four-octet
 // AS (RFC 6793), IPv4 with an IPv6 next hop (RFC 8950) on IPv6 sessions, and
 // graceful restart without the N bit of RFC 8538: with it a router would keep
@@ -79,7 +88,7 @@ type Config struct {
 	// RouterID is the BGP identifier (IPv4) towards peers that name none.
 	RouterID netip.Addr
 	// Restarting: this process follows one that ended silently. The first
-	// session with each peer says so (the R bit of RFC 4724 §3).
+	// session with each peer says so (the R bit of RFC 4724 §3), and waits for BFD.
 	Restarting bool
 	// Changed, if set, is called for each change of a session's state: for one
 	// peer in order, for several at the same time. It must not block; it may call Set.

@@ -23,6 +23,7 @@ import (
 // its own on the cable fake0-fake1, and listens there.
 type fake struct {
 	t    testing.TB
+	ns   string
 	addr netip.AddrPort
 	l    *net.TCPListener
 }
@@ -41,8 +42,8 @@ func newFake(t testing.TB, password string) *fake {
 	c.here, c.routerNS = fmt.Sprintf("fake%d", fakes.n), fmt.Sprintf("fake-%d", fakes.n)
 	addRouterNamespace(t, c.routerNS)
 	c.lay(t)
-	f := &fake{t: t, addr: netip.AddrPortFrom(c.their4, bgpPort)}
-	f.listen(c.routerNS, c.our4, password)
+	f := &fake{t: t, ns: c.routerNS, addr: netip.AddrPortFrom(c.their4, bgpPort)}
+	f.listen(c.our4, password)
 	return f
 }
 
@@ -338,8 +339,8 @@ func TestMistakesAreTold(t *testing.T) {
 }
 
 // listen opens the fake's port in its namespace, with a TCP MD5 password for us.
-func (f *fake) listen(ns string, us netip.Addr, password string) {
-	must(f.t, world.Within(ns, func() error {
+func (f *fake) listen(us netip.Addr, password string) {
+	must(f.t, world.Within(f.ns, func() error {
 		lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 			return control(raw, func(fd int) error {
 				if err := mark(fd, false); err != nil || password == "" {

@@ -195,7 +195,7 @@ func (p *peer) find(ctx context.Context) {
 	f := finder{iface: p.is.Interface, found: func(router netip.Addr) {
 		p.post(func() {
 			if ctx.Err() == nil && p.know(router) {
-				p.carryOut(p.machine.hurry(time.Now(), "a router has been heard"))
+				p.carryOut(p.machine.hurry(time.Now(), p.bfdWait(), "a router has been heard"))
 			}
 		})
 	}}

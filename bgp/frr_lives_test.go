@@ -246,6 +246,38 @@ var frrLives = []row{
 		},
 	},
 	{
+		name: "a restart with graceful restart, shorter than the detection time of BFD",
+		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} bfd\n neighbor {our4} bfd profile patient", ipv6: "neighbor {our4} activate",
+		peer: over4(func(p *Peer) {
+			p.GracefulRestart = true
+			p.BFD = &bfd.Profile{Multiplier: 10}
+		}),
+		serial: true, mayFall: true, // when FRR makes that session anew
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			forwardsBoth(t, r, n, c, p)
+			waitFor(t, "the BFD session that FRR makes anew when BGP has come up", func() error {
+				var peers []struct{ Peer, Local, Status string }
+				must(t, r.JSON("show bfd peers json", &peers))
+				for _, q := range peers {
+					if q.Peer == c.our4.String() && q.Local == c.their4.String() && q.Status == "up" {
+						return nil
+					}
+				}
+				return fmt.Errorf("there are %+v", peers)
+			})
+			waitFor(t, "BFD at its pace", func() error {
+				if s := n.status(p.Name); s.State != Established || s.BFD.State != bfd.Up || s.BFD.TransmitEvery != bfd.DefaultInterval {
+					return fmt.Errorf("%s, BFD is %+v", s.State, s.BFD)
+				}
+				return nil
+			})
+			forwardsBoth(t, r, n, c, p)
+			if gone := restart(t, r, n, c, p); gone != nil {
+				t.Error(gone)
+			}
+		},
+	},
+	{
 		name: "the router is shut down with a message", mayFall: true,
 		bgp: "neighbor {our4} remote-as external", ipv6: "neighbor {our4} activate",
 		peer: over4(),

@@ -180,6 +180,9 @@ func restart(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone err
 		return nil
 	})
 	forwardsBoth(t, r, next, c, p)
+	if p.BFD != nil {
+		waitBFD(t, next, p.Name, bfd.Up)
+	}
 	time.Sleep(300 * time.Millisecond) // for the router to drop what is stale
 	return watched()
 }

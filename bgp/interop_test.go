@@ -60,6 +60,11 @@ bfd
   receive-interval 100
   transmit-interval 100
  exit
+ profile patient
+  detect-multiplier 10
+  receive-interval 300
+  transmit-interval 300
+ exit
 exit
 router bgp %d
  bgp router-id 10.255.0.1

@@ -41,6 +41,7 @@ type machine struct {
 	links    [sides]link
 	failures int       // in a row, since a session was established
 	retryAt  time.Time // zero: no attempt is due
+	waiting  bool      // until then for BFD: nothing is dialled, and no connection may be brought
 	stopped  bool
 }
 
@@ -77,23 +78,30 @@ const (
 	report                 // the state has changed
 )
 
-// start makes the first attempt.
-func (m *machine) start(now time.Time) []order {
-	return m.settle(now, m.dial(), "first attempt")
+// start makes the first attempt, after a wait for BFD.
+func (m *machine) start(now time.Time, wait time.Duration) []order {
+	return m.begin(now, wait, "first attempt")
 }
 
-// hurry makes an attempt at once, if one is only waited for: the router has shown up.
-func (m *machine) hurry(now time.Time, why string) []order {
+// hurry makes an attempt at once, or after a wait for BFD, if one is only waited
+// for: the router has shown up.
+func (m *machine) hurry(now time.Time, wait time.Duration, why string) []order {
 	if m.stopped || m.dialing || m.retryAt.IsZero() {
 		return nil
 	}
-	m.retryAt = time.Time{}
-	return m.settle(now, m.dial(), why)
+	return m.begin(now, wait, why)
 }
 
-func (m *machine) dial() []order {
-	m.dialing = true
-	return []order{{do: dial}}
+// begin dials, or waits for BFD: hurry may cut that short.
+func (m *machine) begin(now time.Time, wait time.Duration, why string) (out []order) {
+	m.retryAt, m.waiting = time.Time{}, wait > 0
+	if m.waiting {
+		m.retryAt, why = now.Add(wait), fmt.Sprintf("BFD speaks first: waiting until it is up, %s at most", wait.Round(time.Millisecond))
+	} else {
+		m.dialing = true
+		out = []order{{do: dial}}
+	}
+	return m.settle(now, out, why)
 }
 
 // tick is told the time, and when each connection was last heard.
@@ -117,8 +125,10 @@ func (m *machine) tick(now time.Time, heard [sides]time.Time) []order {
 		return m.drop(now, s, n, fmt.Sprintf("hold timer expired: nothing heard for %s", l.terms.Hold))
 	}
 	if !m.retryAt.IsZero() && !now.Before(m.retryAt) {
-		m.retryAt = time.Time{}
-		return m.settle(now, m.dial(), "next attempt")
+		if m.waiting {
+			return m.begin(now, 0, "BFD has been waited for")
+		}
+		return m.begin(now, 0, "next attempt")
 	}
 	return nil
 }
@@ -280,10 +290,10 @@ func (m *machine) stop(now time.Time, note *notification, why string) []order {
 	return m.shut(now, note, why)
 }
 
-// restart ends the session, and makes another at once.
-func (m *machine) restart(now time.Time, note *notification, why string) []order {
+// restart ends the session, and makes another at once, or after a wait for BFD.
+func (m *machine) restart(now time.Time, note *notification, wait time.Duration, why string) []order {
 	out := m.shut(now, note, why)
-	return append(out, m.settle(now, m.dial(), why)...)
+	return append(out, m.begin(now, wait, why)...)
 }
 
 // shut ends whatever there is.
@@ -298,7 +308,7 @@ func (m *machine) shut(now time.Time, note *notification, why string) (out []ord
 		m.dialing = false
 		out = append(out, order{do: cancelDial})
 	}
-	m.retryAt, m.failures = time.Time{}, 0
+	m.retryAt, m.waiting, m.failures = time.Time{}, false, 0
 	m.report(now, &out, Idle, why)
 	return out
 }

@@ -44,7 +44,9 @@ func input(m *machine, word string, s side, now *time.Time, heard *[sides]time.T
 	low := func(o *open) { o.ID = netip.MustParseAddr("10.0.0.1") }
 	switch word {
 	case "start":
-		return m.start(*now)
+		return m.start(*now, 0)
+	case "await":
+		return m.start(*now, 3*time.Second)
 	case "connected":
 		return m.connected(*now, s)
 	case "failed":
@@ -52,14 +54,19 @@ func input(m *machine, word string, s side, now *time.Time, heard *[sides]time.T
 	case "lost":
 		return m.lost(*now, s, nil, "lost")
 	case "hurry":
-		return m.hurry(*now, "hurry")
+		return m.hurry(*now, 0, "hurry")
+	case "heardRA":
+		return m.hurry(*now, 3*time.Second, "a router has been heard")
 	case "stop":
 		return m.stop(*now, shutdown(""), "stop")
-	case "restart":
+	case "restart", "silently":
 		if m.stopped {
 			return nil
 		}
-		return m.restart(*now, shutdown(""), "restart")
+		if word == "silently" {
+			return m.restart(*now, nil, 3*time.Second, "restart")
+		}
+		return m.restart(*now, shutdown(""), 0, "restart")
 	case "open":
 		return hear(low)
 	case "OPEN": // of a router with a higher identifier
@@ -133,6 +140,12 @@ func TestMachine(t *testing.T) {
 			"dial Connect Active dial Connect Active dial Connect open OpenSent keepalive OpenConfirm up Established end Active dial Connect"},
 		{"refresh", up + " refresh", "dial Connect open OpenSent keepalive OpenConfirm up Established refresh"},
 		{"another configuration", up + " restart", "dial Connect open OpenSent keepalive OpenConfirm up Established end(6/2) Idle dial Connect"},
+		{"BFD speaks first", "await +2 hurry", "Active dial Connect"},
+		{"BFD says nothing", "await +2 +1 failed +1", "Active dial Connect Active dial Connect"},
+		{"BFD speaks late", "await +3 hurry", "Active dial Connect"},
+		{"BFD is waited for once the router is known", "await +2 heardRA +2 +1", "Active dial Connect"},
+		{"BFD speaks first on another session", up + " silently hurry", "dial Connect open OpenSent keepalive OpenConfirm up Established end Idle Active dial Connect"},
+		{"stop while BFD is waited for", "await stop hurry +9", "Active Idle"},
 		{"stop", up + " stop connected' +100", "dial Connect open OpenSent keepalive OpenConfirm up Established end(6/2) Idle end'"},
 		{"stop while connecting", "start stop connected", "dial Connect cancel Idle end"},
 	} {
@@ -145,7 +158,7 @@ func TestMachine(t *testing.T) {
 // allowed are the changes of state of RFC 4271 §8.2.2, for a session that may
 // have a connection of each side.
 var allowed = map[State][]State{
-	Idle:        {Connect},
+	Idle:        {Connect, Active},
 	Connect:     {Active, OpenSent, Idle},
 	Active:      {Connect, OpenSent, Idle},
 	OpenSent:    {Active, Connect, OpenConfirm, Idle},
@@ -177,6 +190,9 @@ func broken(m *machine, links map[side]bool, out []order) error {
 			return fmt.Errorf("connection %d is forgotten", s)
 		}
 	}
+	if m.waiting && (m.stopped || m.dialing || len(links) > 0 || m.retryAt.IsZero()) {
+		return fmt.Errorf("BFD is waited for beside something else, or for ever")
+	}
 	if !m.stopped && !m.dialing && len(links) == 0 && m.retryAt.IsZero() {
 		return fmt.Errorf("nothing is tried any more")
 	}
@@ -186,11 +202,11 @@ func broken(m *machine, links map[side]bool, out []order) error {
 // No sequence of inputs makes two sessions, forgets a connection, stops trying,
 // or changes a state without a reason.
 func TestNeverStuck(t *testing.T) {
-	words := strings.Fields("failed connected connected' lost lost' hurry open open' OPEN OPEN' openGR openGR' badopen badopen' keepalive keepalive' update update' refresh cease cease' heard heard' +1 +3 +9 restart stop")
+	words := strings.Fields("failed connected connected' lost lost' hurry open open' OPEN OPEN' openGR openGR' badopen badopen' keepalive keepalive' update update' refresh cease cease' heard heard' +1 +3 +9 restart silently heardRA stop")
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMachine()
 		links := make(map[side]bool)
-		m.start(epoch)
+		m.start(epoch, rapid.SampledFrom([]time.Duration{0, 3 * time.Second}).Draw(t, "wait"))
 		now := epoch
 		var heard [sides]time.Time
 		for range rapid.IntRange(1, 60).Draw(t, "length") {
@@ -200,7 +216,7 @@ func TestNeverStuck(t *testing.T) {
 				s = accepted
 			}
 			name := strings.TrimSuffix(word, "'")
-			if name == "connected" && (links[s] || s == dialled && !m.dialing) || name == "failed" && !m.dialing {
+			if name == "connected" && (links[s] || m.waiting || s == dialled && !m.dialing) || name == "failed" && !m.dialing {
 				continue // the driver never says so
 			}
 			if name == "connected" {

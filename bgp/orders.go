@@ -87,7 +87,8 @@ func (p *peer) report(e Event) {
 	p.mu.Lock()
 	s := &p.status
 	s.State, s.Since, s.Reason = e.To, e.At, e.Reason
-	if e.From == Established || e.To == Active {
+	failed := e.From == Established || e.To == Active && !p.machine.waiting
+	if failed {
 		s.LastError = e.Reason
 	}
 	if e.From == Established {
@@ -104,7 +105,7 @@ func (p *peer) report(e Event) {
 		p.checkAt = time.Time{}
 		p.count.downs.Add(1)
 		p.log.Info("session ended", "reason", e.Reason)
-	case e.To == Active:
+	case failed:
 		p.complain("no session", e.Reason)
 	default:
 		p.log.Debug("session", "from", e.From, "to", e.To, "reason", e.Reason)
@@ -187,6 +188,11 @@ func (p *peer) accept(tcp *net.TCPConn) {
 			tcp.Close()
 			return
 		}
+		if p.machine.waiting {
+			closeIf(p.early)
+			p.early = tcp
+			return
+		}
 		if old := p.machine.links[accepted]; old.state != Idle {
 			if old.state == Established && !old.terms.Restart {
 				tcp.Close()
@@ -198,6 +204,14 @@ func (p *peer) accept(tcp *net.TCPConn) {
 	})
 	if !taken {
 		tcp.Close()
+	}
+}
+
+// admit takes the connection that has waited for BFD, when nothing waits any more.
+func (p *peer) admit() {
+	if tcp := p.early; tcp != nil && !p.machine.waiting {
+		p.early = nil
+		p.join(accepted, tcp)
 	}
 }
 

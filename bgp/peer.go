@@ -4,10 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"holdfast.dev/holdfast/bgp/bfd"
 
 	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
 )
@@ -40,14 +43,16 @@ type peer struct {
 	want   Peer
 	leave  *farewell // not nil: for good
 	router netip.Addr
+	bfd    bfd.Change // the latest
 	status PeerStatus
 
 	// The rest belongs to run.
 	is       Peer
 	machine  machine
 	conns    [sides]*conn
-	closing  []*conn // those that have been ended, and may still say goodbye
-	withdraw bool    // with the goodbye
+	early    *net.TCPConn // that the router opened while BFD is waited for
+	closing  []*conn      // those that have been ended, and may still say goodbye
+	withdraw bool         // with the goodbye
 	undial   context.CancelFunc
 	unfind   context.CancelFunc
 	seeking  sync.WaitGroup // finders
@@ -121,8 +126,9 @@ func (p *peer) run(ctx context.Context) {
 	p.machine = machine{ours: p.offer, agree: p.agree, connect: p.is.Connect, jitter: jitter}
 	p.describe()
 	p.find(ctx)
-	p.carryOut(p.machine.start(time.Now()))
+	p.carryOut(p.machine.start(time.Now(), p.bfdWait()))
 	p.loop(ctx)
+	closeIf(p.early)
 	if p.unfind != nil {
 		p.unfind()
 	}
@@ -156,6 +162,7 @@ func (p *peer) loop(ctx context.Context) {
 		case now := <-timer.C:
 			p.tick(now)
 		}
+		p.admit()
 	}
 }
 
@@ -249,7 +256,7 @@ func (p *peer) renew(ctx context.Context, now time.Time, was Peer) {
 	if was.Interface != p.is.Interface || was.Address != p.is.Address {
 		p.find(ctx)
 	}
-	p.carryOut(p.machine.restart(now, note, "its configuration has changed"))
+	p.again(now, note, "its configuration has changed")
 }
 
 // outlasts tells whether the router keeps the routes of the session that there
@@ -297,8 +304,15 @@ func (p *peer) rekey(now time.Time) {
 		}
 	}
 	if !open {
-		p.carryOut(p.machine.restart(now, nil, "the password has changed"))
+		p.again(now, nil, "the password has changed")
 	}
+}
+
+// again ends what there is, and begins anew.
+func (p *peer) again(now time.Time, note *notification, why string) {
+	closeIf(p.early)
+	p.early = nil
+	p.carryOut(p.machine.restart(now, note, p.bfdWait(), why))
 }
 
 // offer is our OPEN on a connection.

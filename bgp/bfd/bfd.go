@@ -73,6 +73,13 @@ func (p Profile) complete() Profile {
 	return p
 }
 
+// Detection is the detection time that the peer has of us, if it wants to hear us
+// no less often than we want to hear it.
+func (p Profile) Detection() time.Duration {
+	p = p.complete()
+	return time.Duration(p.Multiplier) * max(p.Transmit, p.Receive)
+}
+
 // A Session is one that is wanted.
 type Session struct {
 	Peer      netip.Addr // with a zone if it is link-local
