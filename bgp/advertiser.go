@@ -26,6 +26,7 @@ type Advertiser struct {
 	mu      sync.Mutex
 	atlas   atlas
 	peers   map[string]*peer
+	parting map[*peer]bool  // those that Set took away and that have not said goodbye yet
 	live    context.Context // that of Run; nil before
 	closed  bool
 	running sync.WaitGroup // peers, also those that are saying goodbye
@@ -36,7 +37,7 @@ func New(c Config) *Advertiser {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &Advertiser{config: c, log: c.Log, peers: make(map[string]*peer)}
+	a := &Advertiser{config: c, log: c.Log, peers: make(map[string]*peer), parting: make(map[*peer]bool)}
 	a.detector = bfd.New(bfd.Config{Log: c.Log, Changed: a.bfdChanged, RealTime: c.RealTime})
 	a.ears = newEars(c.Listen, c.Log, a.receive)
 	return a
@@ -112,12 +113,31 @@ func (a *Advertiser) Set(prefixes []Prefix, peers []Peer) {
 		if _, ok := wanted[name]; !ok {
 			changed = true
 			delete(a.peers, name)
-			p.dismiss(&farewell{note: cease(packet.BGP_ERROR_SUB_PEER_DECONFIGURED, ""), withdraw: true})
+			a.dismiss(p, &farewell{note: cease(packet.BGP_ERROR_SUB_PEER_DECONFIGURED, ""), withdraw: true})
 		}
 	}
 	if changed {
 		a.outfit()
 	}
+}
+
+// dismiss ends a session for good. BFD with the router ends after it: some routers
+// take the end of BFD for a restart if they hear of it first, and keep the routes.
+func (a *Advertiser) dismiss(p *peer, bye *farewell) {
+	p.dismiss(bye)
+	if a.live == nil {
+		return
+	}
+	a.parting[p] = true
+	go func() {
+		<-p.done
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.parting, p)
+		if !a.closed {
+			a.outfit()
+		}
+	}()
 }
 
 // arrange is Set for what follows from a peer's address that became known.
@@ -134,17 +154,22 @@ func (a *Advertiser) outfit() {
 	byKey := make(map[bfd.Key][]*peer)
 	var sessions []bfd.Session
 	var callers []caller
-	for _, name := range slices.Sorted(maps.Keys(a.peers)) {
-		p := a.peers[name]
-		callers = append(callers, p.caller())
+	add := func(p *peer) {
 		s, ok := p.wantedBFD()
 		if !ok {
-			continue
+			return
 		}
 		if byKey[s.Key()] == nil { // of two with one router the first one's profile counts
 			sessions = append(sessions, s)
 		}
 		byKey[s.Key()] = append(byKey[s.Key()], p)
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.peers)) {
+		callers = append(callers, a.peers[name].caller())
+		add(a.peers[name])
+	}
+	for p := range a.parting {
+		add(p)
 	}
 	a.ears.set(callers)
 	a.byKey.Store(&byKey)
@@ -166,15 +191,13 @@ func (a *Advertiser) Close(ctx context.Context, reason string) {
 	for _, p := range peers {
 		p.dismiss(&farewell{note: shutdown(reason), withdraw: true})
 	}
-	var quiet sync.WaitGroup
-	quiet.Go(func() { a.detector.Shutdown(ctx) })
 	for _, p := range peers {
 		select {
 		case <-p.done:
 		case <-ctx.Done():
 		}
 	}
-	quiet.Wait()
+	a.detector.Shutdown(ctx) // see dismiss
 }
 
 // receive takes a connection that came in on a device, from a router.

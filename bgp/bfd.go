@@ -13,7 +13,7 @@ import (
 func (p *peer) wantedBFD() (bfd.Session, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.want.BFD == nil || p.leave != nil {
+	if p.want.BFD == nil {
 		return bfd.Session{}, false
 	}
 	s := bfd.Session{Peer: p.want.Address, Local: p.want.Source, Device: p.want.Device, Multihop: p.want.Multihop, Profile: *p.want.BFD}

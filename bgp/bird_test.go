@@ -153,6 +153,24 @@ var birdRows = []row{
 			forwardsBoth(t, r, n, c, p)
 		},
 	},
+	{
+		name: "an end that is meant, with bfd graceful", bgp: "neighbor {our4} external; bfd graceful;", mayFall: true,
+		peer: over4(func(p *Peer) { p.BFD, p.GracefulRestart = fastBFD, true }),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			for i := range 10 {
+				n.Set([]Prefix{{Prefix: c.prefix4}, {Prefix: c.prefix6}}, []Peer{p})
+				forwardsBoth(t, r, n, c, p)
+				waitBFD(t, n, p.Name, bfd.Up)
+				if i < 9 {
+					n.Set(nil, nil)
+				} else {
+					n.Close(t.Context(), "removed")
+				}
+				waitRoute(t, r, c.prefix4)
+				waitRoute(t, r, c.prefix6)
+			}
+		},
+	},
 }
 
 // waitShown waits until BIRD says all of this of a prefix.
