@@ -85,11 +85,10 @@ func TestBFDSpeaksFirst(t *testing.T) {
 			t.Errorf("status %+v", s)
 		}
 		early.establish(opened)
-		f.accept()
+		n.waitState(p.Name, Established)
 		if took := time.Since(start); took < firstWord || took > 2*firstWord {
 			t.Errorf("there was a session after %s", took)
 		}
-		n.waitState(p.Name, Established)
 	})
 
 	t.Run("none", func(t *testing.T) {

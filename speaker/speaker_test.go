@@ -119,6 +119,11 @@ func TestKeyRotation(t *testing.T) {
 	p := seats(4, "n1", "n2")
 	n1, n2 := b.start("n1", "old", p), b.start("n2", "old", p)
 	b.inSight(1, n1, n2)
+	b.eventually("n1's gossip has n2 too", func() bool {
+		n1.gossip.mu.Lock()
+		defer n1.gossip.mu.Unlock()
+		return len(n1.gossip.nodes) == 1
+	})
 	n1.SetKey([]byte("new"))
 	time.Sleep(time.Second) // n2 learns later
 	n2.SetKey([]byte("new"))
