@@ -157,9 +157,14 @@ func (r *routes) elsewhere(all []allocator.Route) bool {
 // leaversOf notes which other nodes are about to withdraw, as this one would: until
 // then there is no hurry to take their place.
 func (r *routes) leaversOf(now time.Time, p *path, before allocator.Seat) {
-	for _, route := range before.Routes {
+	leaves := func(n string) bool { return p.WorksOn(n) && !advertises(p.Routes, n) }
+	maps.DeleteFunc(p.leavers, func(n string, _ time.Time) bool { return !leaves(n) })
+	for i, route := range before.Routes {
+		if i < len(p.Routes) && slices.Equal(route.Nodes, p.Routes[i].Nodes) {
+			continue // as nearly always
+		}
 		for _, n := range route.Nodes {
-			if _, noted := p.leavers[n]; n != r.node && !noted {
+			if _, noted := p.leavers[n]; n != r.node && !noted && leaves(n) {
 				if p.leavers == nil {
 					p.leavers = map[string]time.Time{}
 				}
@@ -167,7 +172,9 @@ func (r *routes) leaversOf(now time.Time, p *path, before allocator.Seat) {
 			}
 		}
 	}
-	maps.DeleteFunc(p.leavers, func(n string, _ time.Time) bool { return !p.WorksOn(n) || advertises(p.Routes, n) })
+	if len(p.leavers) == 0 {
+		p.leavers = nil
+	}
 }
 
 // advertises tells whether a node may advertise one of the routes.
