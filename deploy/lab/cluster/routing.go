@@ -232,15 +232,24 @@ func (l *Lab) FarVia(names ...string) error {
 	return err
 }
 
-// Addresses are the addresses under which a node, or another station of the
-// nodes' network, is the next hop of a route: its IPv4 and IPv6 address, and
-// its link-local one, which is made of the hardware address.
-func (l *Lab) Addresses(node string) ([]netip.Addr, error) {
-	s, err := l.record.Options.stationOf(node)
+// Addresses are the addresses under which a node, a router or another station of
+// the nodes' network is the next hop of a route: its IPv4 and IPv6 address, and its
+// link-local one, which is made of the hardware address.
+func (l *Lab) Addresses(name string) ([]netip.Addr, error) {
+	for _, r := range l.record.Options.routers() {
+		if r.name == name {
+			return r.addresses(), nil
+		}
+	}
+	s, err := l.record.Options.stationOf(name)
 	if err != nil {
 		return nil, err
 	}
-	return []netip.Addr{s.v4(), s.v6(), linkLocal(s.mac())}, nil
+	return s.addresses(), nil
+}
+
+func (s station) addresses() []netip.Addr {
+	return []netip.Addr{s.v4(), s.v6(), linkLocal(s.mac())}
 }
 
 // linkLocal is the address that the kernel makes of a hardware address (RFC
