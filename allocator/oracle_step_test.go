@@ -149,14 +149,24 @@ func (j *judge) replaces(v Service, a netip.Addr, d Decision) error {
 	return fmt.Errorf("%s is being left without a reason", a)
 }
 
-// settled: rule c or e says to leave, and the settle time is over.
+// settled: rule c or e says to leave, and the settle time is over, of that reason; it
+// begins now if none is published for it.
 func (j *judge) settled(v Service, a netip.Addr) bool {
-	for _, t := range v.Record.Settling {
-		if t.Addr == a && (t.Code == PoolLost && j.lost(v, a) || t.Code == Disagreement && j.outvoted(v, a)) {
-			return j.over(t.Since, j.settings.Settle)
+	for _, reason := range []struct {
+		code  Code
+		holds bool
+	}{{PoolLost, j.lost(v, a)}, {Disagreement, j.outvoted(v, a)}} {
+		since := j.now
+		for _, t := range v.Record.Settling {
+			if t.Addr == a && t.Code == reason.code {
+				since = t.Since
+			}
+		}
+		if reason.holds && j.over(since, j.settings.Settle) {
+			return true
 		}
 	}
-	return j.settings.Settle == 0 && (j.lost(v, a) || j.outvoted(v, a))
+	return false
 }
 
 // drops judges an address that is held no more (invariants 2, 3 and 9).
