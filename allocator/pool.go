@@ -59,11 +59,11 @@ func parseSpan(entry string) (span, error) {
 		return span{}, fmt.Errorf("%q: write an IPv4 prefix in IPv4 form", entry)
 	}
 	prefix = prefix.Masked()
-	return span{prefix.Addr(), lastOf(prefix)}, nil
+	return span{prefix.Addr(), LastOf(prefix)}, nil
 }
 
-// lastOf returns the highest address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
+// LastOf returns the highest address of a prefix.
+func LastOf(p netip.Prefix) netip.Addr {
 	b := p.Addr().AsSlice()
 	for i := p.Bits(); i < 8*len(b); i++ {
 		b[i/8] |= 0x80 >> (i % 8)

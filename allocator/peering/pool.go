@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"holdfast.dev/holdfast/allocator"
 )
 
 // families tells of which families a pool has addresses.
@@ -56,7 +58,7 @@ func widest(entry string) (first netip.Addr, bits int, ok bool) {
 	for at := first; at.IsValid() && at.Compare(last) <= 0; {
 		p := block(at, last)
 		bits = min(bits, p.Bits())
-		at = lastOf(p).Next()
+		at = allocator.LastOf(p).Next()
 	}
 	return first, bits, true
 }
@@ -66,20 +68,10 @@ func block(at, last netip.Addr) netip.Prefix {
 	bits := at.BitLen()
 	for bits > 0 {
 		p := netip.PrefixFrom(at, bits-1)
-		if p.Masked().Addr() != at || last.Less(lastOf(p)) {
+		if p.Masked().Addr() != at || last.Less(allocator.LastOf(p)) {
 			break
 		}
 		bits--
 	}
 	return netip.PrefixFrom(at, bits)
-}
-
-// lastOf returns the highest address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < 8*len(b); i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	last, _ := netip.AddrFromSlice(b)
-	return last
 }
