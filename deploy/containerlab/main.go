@@ -22,6 +22,7 @@ import (
 	"strings"
 	"syscall"
 
+	"holdfast.dev/holdfast/deploy/lab/cluster"
 	"holdfast.dev/holdfast/deploy/lab/probe"
 	"holdfast.dev/holdfast/deploy/world"
 )
@@ -66,7 +67,7 @@ func outside(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root, err := findRoot()
+	root, err := cluster.Repository()
 	if err != nil {
 		return err
 	}
@@ -166,23 +167,4 @@ func requirePrograms() error {
 		return fmt.Errorf("not installed: %s; make containerlab installs what is missing, as root on Debian or Ubuntu", strings.Join(missing, ", "))
 	}
 	return nil
-}
-
-// findRoot finds the repository above this program or above where one stands.
-func findRoot() (string, error) {
-	var starts []string
-	if exe, err := os.Executable(); err == nil {
-		starts = append(starts, filepath.Dir(exe))
-	}
-	if wd, err := os.Getwd(); err == nil {
-		starts = append(starts, wd)
-	}
-	for _, dir := range starts {
-		for ; dir != "/"; dir = filepath.Dir(dir) {
-			if _, err := os.Stat(filepath.Join(dir, "deploy/containerlab/tool/go.mod")); err == nil {
-				return dir, nil
-			}
-		}
-	}
-	return "", errors.New("the repository with deploy/containerlab is neither above this program nor above this directory")
 }

@@ -20,12 +20,17 @@ type source struct{ root string }
 // k8s.io/kubernetes in their go.mod.
 const kubernetesVersion = "v1.37.2"
 
-// findSource looks for the repository above this binary, then above the
-// directory in which the caller stands. The environment variable LAB_SOURCE
-// names it otherwise.
 func findSource() (source, error) {
+	root, err := Repository()
+	return source{root}, err
+}
+
+// Repository looks for the clone of the repository above this binary, then above
+// the directory in which the caller stands. The environment variable LAB_SOURCE
+// names it otherwise.
+func Repository() (string, error) {
 	if root := os.Getenv("LAB_SOURCE"); root != "" {
-		return source{root}, nil
+		return root, nil
 	}
 	var starts []string
 	if exe, err := os.Executable(); err == nil {
@@ -37,11 +42,11 @@ func findSource() (source, error) {
 	for _, dir := range starts {
 		for ; dir != "/"; dir = filepath.Dir(dir) {
 			if _, err := os.Stat(filepath.Join(dir, "deploy/lab/kubernetes/go.mod")); err == nil {
-				return source{dir}, nil
+				return dir, nil
 			}
 		}
 	}
-	return source{}, errors.New("the repository with deploy/lab/kubernetes is neither above this program nor above this directory; name it in LAB_SOURCE")
+	return "", errors.New("the repository of holdfast is neither above this program nor above this directory; name it in LAB_SOURCE")
 }
 
 // labDir is the directory of a part of the lab.
