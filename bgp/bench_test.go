@@ -273,7 +273,7 @@ func BenchmarkFRRTakes(b *testing.B) {
 	addRouterNamespace(b, frrNS)
 	c := newCable(frrNS, 1)
 	c.lay(b)
-	r := started(b)(router.StartFRR(context.Background(), frrNS, frrNS, c.fill(`router bgp 65000
+	r := router.Started(b)(router.StartFRR(context.Background(), frrNS, frrNS, c.fill(`router bgp 65000
  bgp router-id 10.255.0.1
  no bgp ebgp-requires-policy
  neighbor {our4} remote-as external

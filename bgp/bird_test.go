@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast.dev/holdfast/bgp/bfd"
 	"holdfast.dev/holdfast/deploy/router"
@@ -53,6 +54,11 @@ var birdRows = []row{
 		},
 	},
 	{
+		name: "IPv4 alone, for longer than the hold time", bgp: "neighbor {our4} external;",
+		peer: over4(func(p *Peer) { p.IPv6, p.HoldTime, p.Keepalive = false, 3*time.Second, 0 }), check: staysUpWithIPv4,
+	},
+	{name: "IPv6 alone, over IPv6", bgp: "neighbor {our6} external;", peer: over6(func(p *Peer) { p.IPv4 = false }), check: forwards6},
+	{
 		name: "MD5 over IPv4", bgp: `neighbor {our4} external; password "b1rd";`,
 		peer: over4(func(p *Peer) { p.Password = "b1rd" }), check: forwardsBoth,
 	},
@@ -61,8 +67,17 @@ var birdRows = []row{
 		peer:  over6(func(p *Peer) { p.Password, p.IPv4 = "b1rd", false }),
 		check: forwards6,
 	},
+	{
+		name: "wrong MD5 password, then the right one", bgp: `neighbor {our4} external; password "b1rd";`,
+		peer: over4(func(p *Peer) { p.Password = "wrong" }), check: corrected("b1rd"),
+	},
 	{name: "TTL security", bgp: "neighbor {our4} external; ttl security on;", peer: over4(func(p *Peer) { p.TTLSecurity = true }), check: forwardsBoth},
 	{name: "TTL security at the router", bgp: "neighbor {our4} external; ttl security on;", peer: over4(), check: forwardsBoth},
+	{
+		name: "TTL security over IPv6", bgp: "neighbor {our6} external; ttl security on;",
+		peer: over6(func(p *Peer) { p.TTLSecurity, p.IPv4 = true, false }), check: forwards6,
+	},
+	{name: "multihop", bgp: "neighbor {our4} external; multihop 5; source address {far};", prepare: routeFar, peer: overFar, check: forwardsBoth},
 	{name: "passive router", bgp: "neighbor {our4} external; passive on;", peer: over4(), check: forwardsBoth},
 	{
 		name: "router connects", bgp: "neighbor {our4} port 1804 external;",
@@ -90,9 +105,30 @@ var birdRows = []row{
 		},
 	},
 	{
+		name: "any external AS", bgp: "neighbor {our4} external;",
+		peer: over4(func(p *Peer) { p.PeerAS, p.External = 0, true }), check: forwardsBoth,
+	},
+	{
+		name: "external AS where ours is wanted", bgp: "neighbor {our4} external;",
+		peer: over4(func(p *Peer) { p.PeerAS, p.Internal = 0, true }), check: refused("Bad Peer AS"),
+	},
+	{
 		name: "another AS than BIRD expects", bgp: "neighbor {our4} as 65009;", peer: over4(),
 		check: refused("the router closed the session: OPEN Message Error/Bad Peer AS"),
 	},
+	{
+		name: "AS of four octets", bgp: "neighbor {our4} as 4200000001;", peer: over4(func(p *Peer) { p.MyAS = 4200000001 }),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			waitShown(t, r, c.prefix4, "BGP.as_path: 4200000001")
+		},
+	},
+	{
+		name: "local AS", bgp: "neighbor {our4} as 64999;", peer: over4(func(p *Peer) { p.LocalAS = 64999 }),
+		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+			waitShown(t, r, c.prefix4, "BGP.as_path: 64999\n")
+		},
+	},
+	{name: "prefixes come and go", bgp: "neighbor {our4} external;", peer: over4(), check: comeAndGo},
 	{
 		name: "communities", bgp: "neighbor {our4} external;", peer: over4(),
 		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
@@ -214,13 +250,7 @@ template bgp NODES {
 
 func TestBIRD(t *testing.T) {
 	t.Parallel()
-	addRouterNamespace(t, birdNS)
-	cables := make([]cable, len(birdRows))
-	for i, row := range birdRows {
-		cables[i] = newCable(birdNS, i+1)
-		cables[i].withoutGlobal6 = row.withoutGlobal6
-		cables[i].lay(t)
-	}
-	r := started(t)(router.StartBIRD(bounded(t), birdNS, birdNS, birdConfig(cables)))
+	cables := layAll(t, birdNS, birdRows)
+	r := router.Started(t)(router.StartBIRD(bounded(t), birdNS, birdNS, birdConfig(cables)))
 	runRows(t, r, birdRows, cables)
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/deploy/router"
-	"holdfast.dev/holdfast/deploy/world"
 )
 
 var frrRows = slices.Concat(frrWays, frrLives)
@@ -50,20 +49,8 @@ var frrWays = []row{
 	{
 		name: "IPv4 alone, for longer than the hold time",
 		bgp:  "neighbor {our4} remote-as external", ipv6: "neighbor {our4} activate",
-		peer: over4(func(p *Peer) { p.IPv6, p.HoldTime, p.Keepalive = false, 3*time.Second, 0 }),
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			forwards4(t, r, n, c, p)
-			if s := n.waitState(p.Name, Established); s.IPv6 || s.AdvertisedV6 != 0 || s.Keepalive != time.Second {
-				t.Errorf("status %+v", s)
-			}
-			waitFor(t, "more than a hold time", func() error {
-				if s := n.status(p.Name); s.Up(time.Now()) < 3500*time.Millisecond {
-					return fmt.Errorf("%s: %s", s.State, s.Reason)
-				}
-				return nil
-			})
-			forwards4(t, r, n, c, p)
-		},
+		peer:  over4(func(p *Peer) { p.IPv6, p.HoldTime, p.Keepalive = false, 3*time.Second, 0 }),
+		check: staysUpWithIPv4,
 	},
 	{
 		name: "IPv6 alone, over IPv6",
@@ -88,13 +75,8 @@ var frrWays = []row{
 	{
 		name: "wrong MD5 password, then the right one",
 		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} password s3cret", ipv6: "neighbor {our4} activate",
-		peer: over4(func(p *Peer) { p.Password = "wrong" }),
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			waitReason(t, n, p.Name, "MD5")
-			p.Password = "s3cret"
-			n.Set(c.prefixes(), []Peer{p})
-			forwardsBoth(t, r, n, c, p)
-		},
+		peer:  over4(func(p *Peer) { p.Password = "wrong" }),
+		check: corrected("s3cret"),
 	},
 	{
 		name: "password changed on both sides", mayFall: true, // FRR ends sessions whose password changes
@@ -115,17 +97,9 @@ var frrWays = []row{
 		},
 	},
 	{
-		name: "multihop", prepare: func(t *testing.T, c cable) {
-			must(t, world.IP(frrNS, c.fill("addr add 10.255.1.{n}/32 dev lo")))
-			must(t, world.IP("", c.fill("route add 10.255.1.{n}/32 via {their4}")))
-		},
-		bgp: "neighbor {our4} remote-as external\n neighbor {our4} ebgp-multihop 5\n neighbor {our4} update-source 10.255.1.{n}", ipv6: "neighbor {our4} activate",
-		peer: func(c cable) Peer {
-			p := plain(c, netip.MustParseAddr(c.fill("10.255.1.{n}")))
-			p.Multihop, p.Source = true, c.our4
-			return p
-		},
-		check: forwardsBoth,
+		name: "multihop", prepare: routeFar,
+		bgp: "neighbor {our4} remote-as external\n neighbor {our4} ebgp-multihop 5\n neighbor {our4} update-source {far}", ipv6: "neighbor {our4} activate",
+		peer: overFar, check: forwardsBoth,
 	},
 	{
 		name: "TTL security at the router",
@@ -160,8 +134,8 @@ var frrWays = []row{
 		check: forwardsBoth,
 	},
 	{
-		name: "both connect",
-		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} port 1803\n neighbor {our4} timers connect 1", ipv6: "neighbor {our4} activate",
+		name: "both connect", collides: true,
+		bgp: "neighbor {our4} remote-as external\n neighbor {our4} port 1803\n neighbor {our4} timers connect 1", ipv6: "neighbor {our4} activate",
 		config: Config{Listen: 1803}, peer: over4(), check: forwardsBoth,
 	},
 	{

@@ -36,6 +36,7 @@ type cable struct {
 	here, there    string // names of the interfaces
 	our4, their4   netip.Addr
 	our6, their6   netip.Addr
+	far            netip.Addr // of a router that is more than one hop away
 	prefix4        netip.Prefix
 	prefix6        netip.Prefix
 	routerNS       string
@@ -57,6 +58,7 @@ func newCable(ns string, n int) cable {
 	addr := func(format string, args ...any) netip.Addr { return netip.MustParseAddr(fmt.Sprintf(format, args...)) }
 	c.their4, c.our4 = addr("10.%d.%d.1", which, n), addr("10.%d.%d.2", which, n)
 	c.their6, c.our6 = addr("fd0%d:0:%d::1", which, n), addr("fd0%d:0:%d::2", which, n)
+	c.far = addr("10.255.%d.%d", which+1, n)
 	c.prefix4 = netip.PrefixFrom(addr("198.51.%d.%d", 100+which, n), 32)
 	c.prefix6 = netip.PrefixFrom(addr("2001:db8:%d:%d::1", which, n), 128)
 	return c
@@ -65,7 +67,7 @@ func newCable(ns string, n int) cable {
 // fill puts the cable's names into text.
 func (c cable) fill(text string) string {
 	return strings.NewReplacer("{our4}", c.our4.String(), "{our6}", c.our6.String(),
-		"{their4}", c.their4.String(), "{their6}", c.their6.String(), "{there}", c.there,
+		"{their4}", c.their4.String(), "{their6}", c.their6.String(), "{there}", c.there, "{far}", c.far.String(),
 		"{n}", fmt.Sprint(c.n), "{second4}", fmt.Sprintf("10.0.%d.2", c.n+secondCable)).Replace(text)
 }
 

@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -19,7 +20,7 @@ func TestRouterRestarts(t *testing.T) {
 	c.routerNS, c.here = "reboot", "reboot0"
 	addRouterNamespace(t, c.routerNS)
 	c.lay(t)
-	r := started(t)(router.StartBIRD(bounded(t), c.routerNS, c.routerNS, c.fill(`router id 10.255.0.9;
+	r := router.Started(t)(router.StartBIRD(bounded(t), c.routerNS, c.routerNS, c.fill(`router id 10.255.0.9;
 protocol device { }
 protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }
 protocol bgp node { local as 65000; neighbor {our4} external; passive on; ipv4 { import all; export none; }; }
@@ -37,6 +38,76 @@ protocol bgp node { local as 65000; neighbor {our4} external; passive on; ipv4 {
 	waitRoute(t, r, c.prefix4)
 	must(t, r.Start(bounded(t)))
 	forwards4(t, r, n, c, p)
+}
+
+// A router with graceful restart that is killed keeps forwarding until it has been told
+// everything again.
+func TestRouterRestartsGracefully(t *testing.T) {
+	t.Parallel()
+	for i, test := range []struct {
+		ns     string
+		start  func(ctx context.Context, ns, config string) (*router.Router, error)
+		config string
+		killed []string
+	}{
+		{"again1", func(ctx context.Context, ns, config string) (*router.Router, error) {
+			return router.StartFRR(ctx, ns, ns, config)
+		},
+			`router bgp 65000
+ bgp router-id 10.255.0.10
+ no bgp ebgp-requires-policy
+ bgp graceful-restart
+ bgp graceful-restart preserve-fw-state
+ neighbor {our4} remote-as external
+ neighbor {our4} passive
+ address-family ipv6 unicast
+  neighbor {our4} activate
+ exit-address-family
+exit
+`, []string{"bgpd"}},
+		{"again2", func(ctx context.Context, ns, config string) (*router.Router, error) {
+			return router.StartBIRD(ctx, ns, ns, config)
+		},
+			`router id 10.255.0.11;
+protocol device { }
+protocol kernel { graceful restart on; ipv4 { import none; export where source = RTS_BGP; }; }
+protocol kernel { graceful restart on; ipv6 { import none; export where source = RTS_BGP; }; }
+protocol bgp node {
+	local as 65000; neighbor {our4} external; passive on; graceful restart on;
+	ipv4 { import all; export none; };
+	ipv6 { import all; export none; };
+}
+`, nil},
+	} {
+		t.Run(test.ns, func(t *testing.T) {
+			t.Parallel()
+			c := newCable("fake", 240+i)
+			c.routerNS, c.here = test.ns, test.ns
+			addRouterNamespace(t, c.routerNS)
+			c.lay(t)
+			r := router.Started(t)(test.start(bounded(t), test.ns, c.fill(test.config)))
+			n := run(t, Config{})
+			p := plain(c, c.their4)
+			p.GracefulRestart = true
+			n.Set(c.prefixes(), []Peer{p})
+			forwardsBoth(t, r, n, c, p)
+			watched := watch(r, c.prefix4, c.prefix6)
+			must(t, r.Kill(test.killed...))
+			n.waitState(p.Name, Active)
+			must(t, r.Start(bounded(t)))
+			waitFor(t, "everything to be told again", func() error {
+				if s := n.status(p.Name); s.State != Established || s.Ups != 2 || s.Sent.Updates < 8 { // two prefixes, two ends of RIB, twice
+					return fmt.Errorf("%s: %s, sent %+v", s.State, s.Reason, s.Sent)
+				}
+				return nil
+			})
+			time.Sleep(300 * time.Millisecond) // for the router to drop what is stale
+			if gone := watched(); gone != nil {
+				t.Error(gone)
+			}
+			forwardsBoth(t, r, n, c, p)
+		})
+	}
 }
 
 // Invariant 3: a change of one peer touches only the session with that one, and

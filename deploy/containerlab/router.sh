@@ -5,7 +5,9 @@ set -e
 if [ -e /etc/bird.conf ]; then
 	exec bird -f -c /etc/bird.conf
 fi
-for daemon in zebra staticd bfdd bgpd; do
+# Next hops of IPv6 routes change in one step; without the flag, zebra deletes first.
+/usr/lib/frr/zebra -d -A 127.0.0.1 --v6-rr-semantics
+for daemon in staticd bfdd bgpd; do
 	/usr/lib/frr/$daemon -d -A 127.0.0.1
 done
 vtysh -b

@@ -23,8 +23,14 @@ func (b *bird) logs() string         { return filepath.Join("/run/bird", b.name)
 func (b *bird) socket(string) string { return filepath.Join(b.logs(), "bird.ctl") }
 func (b *bird) file() string         { return filepath.Join(b.logs(), "bird.conf") }
 
-func (b *bird) stages() [][]program {
-	return [][]program{{{"bird", []string{"bird", "-f", "-c", b.file(), "-s", b.socket("")}}}}
+// stages let one that follows a killed one take over what that has left in the kernel.
+// One that follows none would wait for its neighbours first.
+func (b *bird) stages(killed bool) [][]program {
+	argv := []string{"bird", "-f", "-c", b.file(), "-s", b.socket("")}
+	if killed {
+		argv = append(argv, "-R")
+	}
+	return [][]program{{{"bird", argv}}}
 }
 
 // load waits until the configuration is in force: BIRD lets others connect

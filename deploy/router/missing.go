@@ -48,20 +48,34 @@ func Missing() string {
 	return strings.Join(lacking, "; ")
 }
 
-// A test is what [Require] needs of a *testing.T, B or F.
-type test interface {
-	Helper()
-	Skipf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
-
 // Require skips a test that cannot have a world or routers here, and says what
 // is missing.
-func Require(t test) {
+func Require(t world.Test) {
 	t.Helper()
 	world.Require(t)
 	if lacking := Missing(); lacking != "" {
 		t.Skipf("needs routers: %s", lacking)
+	}
+}
+
+// Started returns what takes the result of [StartFRR] or [StartBIRD]: it fails the
+// test if there is no router, and kills the router when the test ends, with its log if
+// the test failed.
+func Started(t world.Test) func(*Router, error) *Router {
+	return func(r *Router, err error) *Router {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Log(r.Log())
+			}
+			if err := r.Kill(); err != nil {
+				t.Errorf("%v", err)
+			}
+		})
+		return r
 	}
 }
 

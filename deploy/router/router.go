@@ -44,6 +44,7 @@ type Router struct {
 
 	mu      sync.Mutex // held while daemons are started or ended, or the configuration changes
 	running map[string]*daemon
+	killed  bool // it was not Stop that ended some last
 }
 
 // software is what FRR and BIRD do differently.
@@ -51,8 +52,8 @@ type software interface {
 	// write lays the configuration where the daemons look for it.
 	write() error
 	// stages are the daemons in the order in which they start; those of one
-	// stage start together.
-	stages() [][]program
+	// stage start together. Killed: they follow some that were.
+	stages(killed bool) [][]program
 	// socket is the socket by which a daemon shows that it is there.
 	socket(daemon string) string
 	// load gives the configuration to running daemons.
@@ -133,7 +134,7 @@ func (r *Router) startAll(ctx context.Context) error {
 	if err := r.software.write(); err != nil {
 		return err
 	}
-	for _, stage := range r.software.stages() {
+	for _, stage := range r.software.stages(r.killed) {
 		var names []string
 		for _, p := range stage {
 			if d := r.running[p.name]; d != nil && d.alive() {
@@ -227,7 +228,8 @@ func (r *Router) signal(sig syscall.Signal, names []string) (got []*daemon, err 
 
 // Kill ends the named daemons, or all, as a crash would, and waits until they
 // are gone: nothing is said to a peer but what the kernel says, TCP's FIN; the
-// routes stay in the kernel until Start, and keep forwarding.
+// routes stay in the kernel, and keep forwarding, until Start. A BIRD or a bgpd whose
+// sessions have graceful restart keeps them until its neighbours have told them again.
 func (r *Router) Kill(daemons ...string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -235,6 +237,7 @@ func (r *Router) Kill(daemons ...string) error {
 	for _, d := range killed {
 		<-d.ended
 	}
+	r.killed = true
 	return err
 }
 
@@ -243,8 +246,9 @@ func (r *Router) Kill(daemons ...string) error {
 func (r *Router) Stop() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.killed = false
 	deadline := time.After(stopTime)
-	for _, stage := range slices.Backward(r.software.stages()) {
+	for _, stage := range slices.Backward(r.software.stages(r.killed)) {
 		for _, p := range stage {
 			d := r.running[p.name]
 			if d == nil || !d.alive() {
@@ -324,7 +328,7 @@ func (r *Router) NextHops(prefix netip.Prefix) ([]NextHop, error) {
 // Log is what the named daemon, or all, wrote since the router was made.
 func (r *Router) Log(daemons ...string) string {
 	if len(daemons) == 0 {
-		for _, stage := range r.software.stages() {
+		for _, stage := range r.software.stages(r.killed) {
 			for _, p := range stage {
 				daemons = append(daemons, p.name)
 			}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"holdfast.dev/holdfast/deploy/router"
 	"holdfast.dev/holdfast/deploy/world"
 )
@@ -74,26 +76,12 @@ func pair(t *testing.T) (a, b string) {
 
 func startFRR(t *testing.T, ns, config string, daemons ...string) *router.Router {
 	t.Helper()
-	return started(t)(router.StartFRR(bounded(t), ns, ns, config, daemons...))
+	return router.Started(t)(router.StartFRR(bounded(t), ns, ns, config, daemons...))
 }
 
 func startBIRD(t *testing.T, ns, config string) *router.Router {
 	t.Helper()
-	return started(t)(router.StartBIRD(bounded(t), ns, ns, config))
-}
-
-func started(t *testing.T) func(*router.Router, error) *router.Router {
-	return func(r *router.Router, err error) *router.Router {
-		t.Helper()
-		must(t, err)
-		t.Cleanup(func() {
-			if t.Failed() {
-				t.Log(r.Log())
-			}
-			must(t, r.Kill())
-		})
-		return r
-	}
+	return router.Started(t)(router.StartBIRD(bounded(t), ns, ns, config))
 }
 
 func TestFRRAndBIRDExchangeRoutes(t *testing.T) {
@@ -135,6 +123,37 @@ func TestFRRAndBIRDExchangeRoutes(t *testing.T) {
 	must(t, g.Configure(strings.ReplaceAll(birdText, "198.51.100.1/32", "198.51.100.2/32")))
 	waitHops(t, f, "198.51.100.2/32", eth1("10.0.0.2"))
 	waitHops(t, f, "198.51.100.1/32", nil)
+}
+
+// A route whose next hops change is there all the time: what the lab counts as lost was
+// not lost by the router.
+func TestRoutesAreReplacedInOneStep(t *testing.T) {
+	a, b := pair(t)
+	const prefix = "2001:db8:9::/64"
+	texts := [][2]string{
+		{"ipv6 route " + prefix + " fd00::7\nipv6 route " + prefix + " fd00::8\n", "no ipv6 route " + prefix + " fd00::8\n"},
+		{birdText + "protocol static nine { ipv6; route " + prefix + " via fd00::7 via fd00::8; }\n",
+			birdText + "protocol static nine { ipv6; route " + prefix + " via fd00::7; }\n"},
+	}
+	for i, r := range []*router.Router{startFRR(t, a, texts[0][0], "staticd"), startBIRD(t, b, texts[1][0])} {
+		both := []router.NextHop{
+			{Addr: netip.MustParseAddr("fd00::7"), Interface: "eth1", Weight: 1},
+			{Addr: netip.MustParseAddr("fd00::8"), Interface: "eth1", Weight: 1}}
+		waitHops(t, r, prefix, both)
+		changes, done := make(chan netlink.RouteUpdate, 16), make(chan struct{})
+		must(t, world.Within(r.Namespace(), func() error { return netlink.RouteSubscribe(changes, done) }))
+		must(t, r.Configure(texts[i][1]))
+		waitHops(t, r, prefix, both[:1])
+		must(t, world.IP(r.Namespace(), "route add 2001:db8:a::/64 dev eth1")) // the end of what is to be read
+		for c := range changes {
+			if dst := fmt.Sprint(c.Dst); dst == "2001:db8:a::/64" {
+				break
+			} else if dst == prefix && c.Type == syscall.RTM_DELROUTE {
+				t.Errorf("%s deleted the route before it added it again", r.Name())
+			}
+		}
+		close(done)
+	}
 }
 
 // Invariant 4, and what distinguishes the two ways to end: killed, the routes

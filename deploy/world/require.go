@@ -58,16 +58,20 @@ func effectiveCapabilities() (uint64, error) {
 	return 0, fmt.Errorf("/proc/self/status: no CapEff line")
 }
 
-// A test is what [Require] needs of a *testing.T, B or F.
-type test interface {
+// A Test is what helpers of tests need of a *testing.T, B or F.
+type Test interface {
 	Helper()
 	Skipf(format string, args ...any)
 	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Log(args ...any)
+	Failed() bool
+	Cleanup(func())
 }
 
 // Require skips a test that cannot have a world here, and says what is
 // missing. It fails the test if the package's TestMain does not call [Main].
-func Require(t test) {
+func Require(t Test) {
 	t.Helper()
 	if missing := Missing(); missing != "" {
 		t.Skipf("needs namespaces of its own; missing here: %s", missing)
