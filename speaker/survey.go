@@ -66,6 +66,7 @@ type inquest struct {
 	open    time.Time // first question since the last answer; zero: none
 	asked   time.Time // last question
 	heard   bool      // it has answered
+	strange bool      // a station that is not known has, which may be this node or another
 	sample  map[netip.Addr]bool
 	verdict verdict
 	told    bool
@@ -98,6 +99,12 @@ func (c *core) lost(now time.Time, node string, v verdict) {
 		q.verdict = max(q.verdict, v)
 		return
 	}
+	c.bury(node, v)
+}
+
+// bury voids the claims of a node. Before this node takes one of its addresses, it
+// asks the segment for that one.
+func (c *core) bury(node string, v verdict) {
 	if a := c.ledger.peers[node]; a != nil && c.members[node] {
 		for addr := range a.claims {
 			if s := c.seats[addr]; s != nil {
@@ -177,9 +184,12 @@ func (c *core) judgeDead(now time.Time) (next time.Time) {
 			continue
 		}
 		if !q.open.IsZero() && now.Sub(q.open) >= q.verdict.bound() {
-			if q.verdict == suspected {
+			switch {
+			case q.verdict == suspected:
 				delete(c.inquests, node)
-			} else {
+			case q.strange:
+				c.bury(node, q.verdict)
+			default:
 				c.left(node)
 			}
 			continue
@@ -218,10 +228,17 @@ func (v verdict) bound() time.Duration {
 }
 
 // testify takes in that a station answers for an address that this node does not
-// answer for.
+// answer for. A station that is not known may be a node that this one has never
+// heard of, which took one address of the dead: that speaks for this address alone.
 func (c *core) testify(now time.Time, addr netip.Addr, iface, mac string) {
 	for node, q := range c.inquests {
-		if by, known := c.macs[mac]; q.sample[addr] && (by == node || !known) {
+		if !q.sample[addr] {
+			continue
+		}
+		switch by, known := c.macs[mac]; {
+		case !known:
+			q.strange = true
+		case by == node:
 			q.heard, q.open = true, time.Time{}
 		}
 	}

@@ -174,10 +174,43 @@ func TestAlwaysAsksTheSegmentFirst(t *testing.T) {
 	}
 }
 
+// A station of which this node knows nothing has taken one address of a node that
+// died. The dead does not live on by that: this node takes the others, at once; and
+// that one when nobody answers for it any more.
+func TestWhatAStrangerTookSpeaksForNothingElse(t *testing.T) {
+	other := netip.MustParseAddr("192.0.2.10")
+	for _, v := range []verdict{mute, dead} {
+		b := newBench("n2", "n3")
+		b.joined("n2")
+		b.stations("n2", []string{"02:00:00:00:00:02"})
+		b.hears("n2", used, other)
+		b.place(b.now, seatFor(used, "n1", "n2", "n3"))
+		b.place(b.now, seatFor(other, "n1", "n2"))
+		b.turn(5 * time.Second)
+		b.lost(b.now, "n2", v)
+		died := b.now
+		for b.now.Sub(died) < 5*time.Second {
+			b.heard(b.now, used, "eth0", "02:00:00:00:00:03")
+			b.turn(10 * ms)
+			if b.held[used] != nil {
+				t.Fatalf("verdict %d: taken although another station answers", v)
+			}
+			if b.held[other] == nil && b.now.Sub(died) > 2*v.bound()+20*ms {
+				t.Fatalf("verdict %d: the other address is not taken after %s", v, b.now.Sub(died))
+			}
+		}
+		b.turn(askSoon + sure + askAgain)
+		if b.held[used] == nil {
+			t.Errorf("verdict %d: not taken although nobody answers any more", v)
+		}
+	}
+}
+
 // A node that comes back in time is asked for no more.
 func TestInquestEnds(t *testing.T) {
 	b := newBench("n2")
 	b.joined("n2")
+	b.stations("n2", []string{"02:00:00:00:00:02"})
 	b.hears("n2", used)
 	b.place(b.now, seatFor(used, "n1", "n2"))
 	b.turn(5 * time.Second)
