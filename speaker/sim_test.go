@@ -129,18 +129,24 @@ func (cl *cluster) between(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(cl.rand.Int64N(int64(hi-lo)+1))
 }
 
-// run lets time pass.
+// run lets time pass. The checker also sees what was changed before it, however
+// soon that has its effect.
 func (cl *cluster) run(d time.Duration) {
 	end := cl.now.Add(d)
+	cl.look()
 	for len(cl.queue) > 0 && !cl.queue[0].at.After(end) {
 		e := heap.Pop(&cl.queue).(event)
 		cl.now = e.at
 		e.do()
-		if cl.check != nil {
-			cl.check(cl)
-		}
+		cl.look()
 	}
 	cl.now = end
+}
+
+func (cl *cluster) look() {
+	if cl.check != nil {
+		cl.check(cl)
+	}
 }
 
 // ---- control plane
