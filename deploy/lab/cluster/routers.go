@@ -150,10 +150,10 @@ func routeFar(o Options, names []string) error {
 var frrConfig = `frr defaults datacenter
 hostname %s
 bfd
- profile fast
+ profile nodes
   detect-multiplier 3
-  receive-interval 100
-  transmit-interval 100
+  receive-interval 300
+  transmit-interval 300
  exit
 exit
 router bgp ` + strconv.Itoa(RouterAS) + `
@@ -167,13 +167,13 @@ router bgp ` + strconv.Itoa(RouterAS) + `
  neighbor NODES timers 3 9
  neighbor NODES timers connect 1
  neighbor NODES bfd
- neighbor NODES bfd profile fast
+ neighbor NODES bfd profile nodes
  neighbor NODES6 peer-group
  neighbor NODES6 remote-as external
  neighbor NODES6 timers 3 9
  neighbor NODES6 timers connect 1
  neighbor NODES6 bfd
- neighbor NODES6 bfd profile fast
+ neighbor NODES6 bfd profile nodes
 %s address-family ipv4 unicast
   no neighbor NODES6 activate
   maximum-paths 16
@@ -193,7 +193,7 @@ protocol kernel kernel4 { merge paths yes limit 16; ipv4 { import none; export a
 protocol kernel kernel6 { merge paths yes limit 16; ipv6 { import none; export all; }; }
 protocol bfd {
 	accept direct;
-	interface "eth0" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; idle tx interval 1 s; };
+	interface "eth0" { min rx interval 300 ms; min tx interval 300 ms; multiplier 3; idle tx interval 1 s; };
 }
 template bgp NODES {
 	local as ` + strconv.Itoa(RouterAS) + `;

@@ -14,7 +14,7 @@ func init() {
 	add("objects", map[string]verb{
 		"peering": {"", "[gr=no] [bfd=MILLISECONDS|no] [pools=A,B] [peers=ROUTER,ROUTER] [weighted=yes]",
 			`creates or changes a BGPPeer for each router, for both families over IPv4, with graceful
-restart and a BFDProfile of that interval (default 100) times 3, and the BGPAdvertisement all`, (*run).peering},
+restart and a BFDProfile of that interval (default 300) times 3, and the BGPAdvertisement all`, (*run).peering},
 		"flip": {"", "SVC Cluster|Local", "holdfast flip; what it says is kept in $OUTPUT", (*run).flip},
 	})
 }
@@ -27,7 +27,7 @@ func (r *run) peering(ctx context.Context, args []string) error {
 	if len(r.lab.Routers()) == 0 {
 		return errors.New("this lab has no routers: the scenario needs routers=frr,bird")
 	}
-	interval := 100
+	interval := 300
 	if text := o["bfd"]; text != "" && text != "no" {
 		if interval, err = strconv.Atoi(text); err != nil {
 			return fmt.Errorf("bfd=%s: want milliseconds, or no", text)

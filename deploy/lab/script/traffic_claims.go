@@ -23,7 +23,7 @@ unclaimed    only while no Service had that port of that address in status and s
              less than grace after one had it again, which is kube-proxy's time`, (*run).lost},
 		"silence":   {"", "max DURATION [TARGET...]", "no silence was longer; the longest is kept as a figure", (*run).silence},
 		"served-by": {"", "TARGET...", "keeps as a figure which backends answered", (*run).servedBy},
-		"spread":    {"", "TARGET... over=N", "at least N different pods answered", (*run).spread},
+		"spread":    {"", "TARGET... over=N [even=PERCENT]", "at least N different pods answered, and each got an even share, give or take so much of it", (*run).spread},
 	})
 }
 
@@ -219,7 +219,7 @@ func (r *run) silence(_ context.Context, args []string) error {
 }
 
 func (r *run) spread(_ context.Context, args []string) error {
-	args, o, err := options(args, "over")
+	args, o, err := options(args, "over", "even")
 	if err != nil {
 		return err
 	}
@@ -227,20 +227,44 @@ func (r *run) spread(_ context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	percent := 0
+	if o["even"] != "" {
+		if percent, err = number(o["even"]); err != nil {
+			return err
+		}
+	}
 	results, err := r.results(args)
 	if err != nil {
 		return err
 	}
-	pods := map[string]bool{}
+	answered := map[string]int{}
 	for _, t := range results {
-		for name := range t.Backends {
-			pods[name] = true
+		for pod, n := range t.Backends {
+			answered[pod] += n
 		}
 	}
-	if len(pods) < least {
-		return claim("answered by %d pods, want %d: %v", len(pods), least, pods)
+	if len(answered) < least {
+		return claim("answered by %d pods, want %d: %v", len(answered), least, answered)
 	}
+	if o["even"] != "" && !even(answered, percent) {
+		return claim("the pods answered, with shares that differ from an even one by more than %d %%: %v", percent, answered)
+	}
+	r.note("answers by pod: %v", answered)
 	return nil
+}
+
+// even tells whether each count is the mean, give or take so many percent of it.
+func even(counts map[string]int, percent int) bool {
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	for _, n := range counts {
+		if off := 100 * (n*len(counts) - sum); off > percent*sum || off < -percent*sum {
+			return false
+		}
+	}
+	return true
 }
 
 // servedBy tells which backends answered, by the first part of the pods' names.
