@@ -2,7 +2,6 @@ package bgp
 
 import (
 	"bufio"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -18,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
-	"holdfast.dev/holdfast/deploy/router"
 	"holdfast.dev/holdfast/deploy/world"
 )
 
@@ -265,41 +263,5 @@ func BenchmarkFloorTCP(b *testing.B) {
 		must(b, err)
 		must(b, <-read)
 		c.Close()
-	}
-}
-
-// Beside it: how long FRR takes until 10,000 prefixes are in its table.
-func BenchmarkFRRTakes(b *testing.B) {
-	addRouterNamespace(b, frrNS)
-	c := newCable(frrNS, 1)
-	c.lay(b)
-	r := router.Started(b)(router.StartFRR(context.Background(), frrNS, frrNS, c.fill(`router bgp 65000
- bgp router-id 10.255.0.1
- no bgp ebgp-requires-policy
- neighbor {our4} remote-as external
- neighbor {our4} passive
-`)))
-	n := run(b, Config{})
-	n.Set(nil, []Peer{plain(c, c.their4)})
-	n.waitState("router", Established)
-	count := func() int {
-		var answer struct{ TotalPrefixes, RibCount int }
-		must(b, r.JSON("show bgp ipv4 unicast summary json", &answer))
-		return answer.RibCount
-	}
-	for b.Loop() {
-		n.Set(benchPrefixes(10_000), []Peer{plain(c, c.their4)})
-		for count() < 10_000 {
-			time.Sleep(5 * time.Millisecond)
-		}
-		b.StopTimer()
-		n.Set(nil, []Peer{plain(c, c.their4)})
-		waitFor(b, "an empty table", func() error {
-			if k := count(); k > 1 {
-				return fmt.Errorf("it has %d", k)
-			}
-			return nil
-		})
-		b.StartTimer()
 	}
 }
