@@ -9,11 +9,17 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"holdfast.dev/holdfast/bgp/bfd"
 
 	packet "github.com/osrg/gobgp/v3/pkg/packet/bgp"
 )
+
+// farewellBFD is how long Close has BFD say AdminDown, which it does at once, and at
+// the pace of the session until the router has noticed: with the slowest profile that
+// takes two minutes and more.
+const farewellBFD = 5 * time.Second
 
 // An Advertiser keeps sessions with peers, and tells them prefixes.
 type Advertiser struct {
@@ -28,6 +34,7 @@ type Advertiser struct {
 	peers   map[string]*peer
 	parting map[*peer]bool  // those that Set took away and that have not said goodbye yet
 	live    context.Context // that of Run; nil before
+	began   time.Time       // Run
 	closed  bool
 	running sync.WaitGroup // peers, also those that are saying goodbye
 }
@@ -53,14 +60,18 @@ func (a *Advertiser) Run(ctx context.Context) error {
 		a.mu.Unlock()
 		return errors.New("advertising by BGP: Run was called twice")
 	}
-	a.live = ctx
+	a.live, a.began = ctx, time.Now()
 	for _, p := range a.peers {
 		a.begin(p)
 	}
 	a.mu.Unlock()
 	var rest sync.WaitGroup
 	rest.Go(func() { a.ears.run(ctx) })
-	rest.Go(func() { _ = a.detector.Run(ctx) }) // ends with ctx
+	rest.Go(func() {
+		if err := a.detector.Run(ctx); err != nil {
+			a.log.Error("BFD does not run: that a router is dead is noticed by the hold time alone", "err", err)
+		}
+	})
 	<-ctx.Done()
 	a.mu.Lock() // nobody begins any more
 	a.closed = true
@@ -103,6 +114,7 @@ func (a *Advertiser) Set(prefixes []Prefix, peers []Peer) {
 		case !want.Frozen:
 			changed = true
 			p = newPeer(&a.config, want, views[name], a.arrange)
+			p.resuming = a.resumes(want)
 			a.peers[name] = p
 			if a.live != nil {
 				a.begin(p)
@@ -119,6 +131,12 @@ func (a *Advertiser) Set(prefixes []Prefix, peers []Peer) {
 	if changed {
 		a.outfit()
 	}
+}
+
+// resumes tells whether the router of a new peer may still keep the routes of a
+// process before this one.
+func (a *Advertiser) resumes(p Peer) bool {
+	return a.config.Restarting && (a.live == nil || time.Since(a.began) < p.restartTime())
 }
 
 // dismiss ends a session for good. BFD with the router ends after it: some routers
@@ -197,25 +215,33 @@ func (a *Advertiser) Close(ctx context.Context, reason string) {
 		case <-ctx.Done():
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, farewellBFD)
+	defer cancel()
 	a.detector.Shutdown(ctx) // see dismiss
 }
 
-// receive takes a connection that came in on a device, from a router.
-func (a *Advertiser) receive(tcp *net.TCPConn, device string) {
+// receive takes a connection that came in on a device, from a router. It comes with
+// the password that the kernel demanded, and counts only with the peer's.
+func (a *Advertiser) receive(tcp *net.TCPConn, device, password string) {
 	router := unmapped(tcp.RemoteAddr()).Addr()
 	a.mu.Lock()
 	var match *peer
+	var c caller
 	for _, p := range a.peers {
-		if p.caller().is(router, device) {
+		if c = p.caller(); c.is(router, device) {
 			match = p
 			break
 		}
 	}
 	a.mu.Unlock()
-	if match == nil {
+	switch {
+	case match == nil:
 		a.log.Debug("a connection from an address that is no peer's", "router", router)
 		tcp.Close()
-		return
+	case c.password != password:
+		match.log.Debug("a connection that was not signed with the peer's password", "router", router)
+		tcp.Close()
+	default:
+		match.accept(tcp, password)
 	}
-	match.accept(tcp)
 }

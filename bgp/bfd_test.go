@@ -116,8 +116,8 @@ func TestBFDWait(t *testing.T) {
 		{&bfd.Profile{Transmit: time.Minute, Multiplier: 255}, longestWord},
 	} {
 		want := Peer{Address: netip.MustParseAddr("192.0.2.1"), BFD: row.profile}
-		p := newPeer(&Config{Log: slog.New(slog.DiscardHandler), Restarting: true}, want, nil, nil)
-		p.is = want
+		p := newPeer(&Config{Log: slog.New(slog.DiscardHandler)}, want, nil, nil)
+		p.is, p.resuming = want, true
 		if got := p.bfdWait(); got != row.want {
 			t.Errorf("%+v: %s, want %s", row.profile, got, row.want)
 		}
@@ -160,9 +160,14 @@ func (f *fake) speakBFD() *fakeBFD {
 // dial is a connection that the fake opens.
 func (f *fake) dial(port uint16) (l *line) {
 	f.t.Helper()
+	return f.dialTo(netip.AddrPortFrom(f.our4, port))
+}
+
+func (f *fake) dialTo(us netip.AddrPort) (l *line) {
+	f.t.Helper()
 	waitFor(f.t, "a connection", func() error {
 		return world.Within(f.ns, func() error {
-			c, err := net.Dial("tcp", netip.AddrPortFrom(f.addr.Addr().Next(), port).String())
+			c, err := net.Dial("tcp", us.String())
 			if err != nil {
 				return err
 			}

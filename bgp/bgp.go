@@ -88,7 +88,8 @@ type Config struct {
 	// RouterID is the BGP identifier (IPv4) towards peers that name none.
 	RouterID netip.Addr
 	// Restarting: this process follows one that ended silently. The first
-	// session with each peer says so (the R bit of RFC 4724 §3), and waits for BFD.
+	// session with each peer that is set within its restart time says so (the R bit
+	// of RFC 4724 §3), and waits for BFD.
 	Restarting bool
 	// Changed, if set, is called for each change of a session's state: for one
 	// peer in order, for several at the same time. It must not block; it may call Set.

@@ -167,6 +167,11 @@ func (c *conn) write() {
 			c.lostWriting(err, w.patience)
 			return
 		}
+		if speech != nil {
+			for f := range families {
+				w.count.advertised[f].Store(int64(w.table.told[f].len()))
+			}
+		}
 		if alive > 0 {
 			timer.Reset(time.Until(w.sent.Add(time.Duration(float64(alive) * jitter()))))
 		}
@@ -215,7 +220,6 @@ func (w *writer) say(s *speech, again [families]bool) {
 		var n int
 		w.buffer, n = s.write(w.buffer, f, st)
 		w.count.out(packet.BGP_MSG_UPDATE, n)
-		w.count.advertised[f].Store(int64(w.table.told[f].len()))
 	}
 	if w.finished {
 		return

@@ -25,7 +25,8 @@ type fake struct {
 	t    testing.TB
 	ns   string
 	addr netip.AddrPort
-	l    *net.TCPListener
+	cable
+	l *net.TCPListener
 }
 
 var fakes struct {
@@ -42,7 +43,7 @@ func newFake(t testing.TB, password string) *fake {
 	c.here, c.routerNS = fmt.Sprintf("fake%d", fakes.n), fmt.Sprintf("fake-%d", fakes.n)
 	addRouterNamespace(t, c.routerNS)
 	c.lay(t)
-	f := &fake{t: t, ns: c.routerNS, addr: netip.AddrPortFrom(c.their4, bgpPort)}
+	f := &fake{t: t, ns: c.routerNS, addr: netip.AddrPortFrom(c.their4, bgpPort), cable: c}
 	f.listen(c.our4, password)
 	return f
 }

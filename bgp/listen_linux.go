@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -38,14 +39,15 @@ func (c caller) is(router netip.Addr, device string) bool {
 	if c.device != device {
 		return false
 	}
-	return c.address == router || c.iface != "" && router.IsLinkLocalUnicast() && router.Zone() == c.iface
+	// A password is of one address: who else is on the segment has no part in it.
+	return c.address == router || c.password == "" && c.iface != "" && router.IsLinkLocalUnicast() && router.Zone() == c.iface
 }
 
 // ears are the listening sockets: one for each family and VRF device of a caller.
 type ears struct {
 	port uint16
 	log  *slog.Logger
-	take func(tcp *net.TCPConn, device string)
+	take func(tcp *net.TCPConn, device, password string) // that the kernel demanded
 	wake chan struct{}
 
 	mu      sync.Mutex
@@ -66,11 +68,13 @@ type ear struct {
 }
 
 type listener struct {
-	tcp  *net.TCPListener
-	keys map[netip.Addr]string // passwords that are set
+	tcp *net.TCPListener
+
+	mu   sync.Mutex
+	keys map[netip.Addr]string // passwords that the kernel demands
 }
 
-func newEars(port uint16, log *slog.Logger, take func(*net.TCPConn, string)) *ears {
+func newEars(port uint16, log *slog.Logger, take func(tcp *net.TCPConn, device, password string)) *ears {
 	return &ears{port: port, log: log, take: take, wake: make(chan struct{}, 1), open: make(map[ear]*listener), warned: make(map[ear]bool)}
 }
 
@@ -122,20 +126,19 @@ func (e *ears) reconcile(ctx context.Context) {
 	for k, keys := range wanted {
 		l := e.open[k]
 		if l == nil {
-			tcp, err := k.listen(ctx, e.port)
-			if err != nil {
+			l = &listener{keys: make(map[netip.Addr]string)}
+			if err := l.listen(ctx, k, e.port, keys); err != nil {
 				if !e.warned[k] {
 					e.log.Warn("routers cannot connect; trying again every 10 s", "err", err)
 				}
 				e.warned[k] = true
 				continue
 			}
-			l = &listener{tcp: tcp, keys: make(map[netip.Addr]string)}
 			e.open[k], e.warned[k] = l, false
-			e.serves.Go(func() { e.serve(l.tcp, k.device) })
+			e.serves.Go(func() { e.serve(l, k.device) })
 		}
 		if err := l.rekey(k.six, keys); err != nil {
-			e.log.Warn("a password of a router that connects could not be set", "err", err)
+			e.log.Warn("passwords of routers that connect could not be set: these routers are refused", "err", err)
 		}
 	}
 }
@@ -159,7 +162,9 @@ func wantedEars(callers []caller) map[ear]map[netip.Addr]string {
 	return wanted
 }
 
-func (k ear) listen(ctx context.Context, port uint16) (*net.TCPListener, error) {
+// listen opens the socket. The passwords are set before anybody can connect; of one
+// that cannot be set rekey tells.
+func (l *listener) listen(ctx context.Context, k ear, port uint16, keys map[netip.Addr]string) error {
 	network, address := "tcp4", netip.IPv4Unspecified()
 	if k.six {
 		network, address = "tcp6", netip.IPv6Unspecified()
@@ -176,14 +181,17 @@ func (k ear) listen(ctx context.Context, port uint16) (*net.TCPListener, error) 
 					return fmt.Errorf("binding to device %s: %w", k.device, err)
 				}
 			}
+			_ = l.demand(fd, k.six, keys)
 			return mark(fd, k.six)
 		})
 	}}
-	l, err := c.Listen(ctx, network, netip.AddrPortFrom(address, port).String())
+	c.SetMultipathTCP(false) // it knows no TCP MD5
+	tcp, err := c.Listen(ctx, network, netip.AddrPortFrom(address, port).String())
 	if err != nil {
-		return nil, fmt.Errorf("listening on TCP port %d: %w", port, err)
+		return fmt.Errorf("listening on TCP port %d: %w", port, err)
 	}
-	return l.(*net.TCPListener), nil
+	l.tcp = tcp.(*net.TCPListener)
+	return nil
 }
 
 // rekey sets the passwords that differ, and removes those of nobody.
@@ -192,34 +200,47 @@ func (l *listener) rekey(six bool, keys map[netip.Addr]string) error {
 	if err != nil {
 		return err
 	}
-	return control(raw, func(fd int) error {
-		for a := range l.keys {
-			if _, ok := keys[a]; !ok {
-				delete(l.keys, a)
-				if err := sign(fd, six, a, ""); err != nil {
-					return err
-				}
-			}
+	return control(raw, func(fd int) error { return l.demand(fd, six, keys) })
+}
+
+// demand has the kernel take only what is signed with these passwords from these
+// addresses. One that cannot be set does not keep the others from it.
+func (l *listener) demand(fd int, six bool, keys map[netip.Addr]string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for a := range l.keys {
+		if _, ok := keys[a]; !ok {
+			delete(l.keys, a)
+			errs = append(errs, sign(fd, six, a, ""))
 		}
-		for a, password := range keys {
-			if l.keys[a] == password {
-				continue
-			}
-			if err := sign(fd, six, a, password); err != nil {
-				return err
-			}
+	}
+	for a, password := range keys {
+		if l.keys[a] == password {
+			continue
+		}
+		delete(l.keys, a)
+		err := sign(fd, six, a, password)
+		if err == nil {
 			l.keys[a] = password
 		}
-		return nil
-	})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (l *listener) demanded(a netip.Addr) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.keys[a.WithZone("")]
 }
 
 // serve takes connections until the listener is closed.
-func (e *ears) serve(l *net.TCPListener, device string) {
+func (e *ears) serve(l *listener, device string) {
 	for {
-		tcp, err := l.AcceptTCP()
+		tcp, err := l.tcp.AcceptTCP()
 		if err == nil {
-			e.take(tcp, device)
+			e.take(tcp, device, l.demanded(unmapped(tcp.RemoteAddr()).Addr()))
 			continue
 		}
 		if !isTemporary(err) {

@@ -174,6 +174,13 @@ func (m *machine) connected(now time.Time, s side) []order {
 	return m.settle(now, out, [...]string{"connected to the router", "the router has connected"}[s])
 }
 
+// aside makes room for another connection that the router opens, beside the one that
+// is established: only its OPEN tells that the router has restarted. The dialled side
+// is free, since an established session leaves no other connection.
+func (m *machine) aside() {
+	m.links[dialled], m.links[accepted] = m.links[accepted], link{}
+}
+
 // lost is a connection that has ended, or cannot be used any more.
 func (m *machine) lost(now time.Time, s side, note *notification, why string) []order {
 	if m.links[s].state == Idle {

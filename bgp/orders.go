@@ -180,10 +180,12 @@ func (p *peer) address() netip.Addr {
 	return p.router
 }
 
-// accept takes a connection that the router opened.
-func (p *peer) accept(tcp *net.TCPConn) {
+// accept takes a connection that the router opened, signed with the password.
+func (p *peer) accept(tcp *net.TCPConn, password string) {
 	taken := p.post(func() {
-		if err := p.endpoint(unmapped(tcp.RemoteAddr()).Addr()).adopt(tcp); err != nil {
+		e := p.endpoint(unmapped(tcp.RemoteAddr()).Addr())
+		e.password = password
+		if err := e.adopt(tcp); err != nil {
 			p.log.Warn("a connection of the router cannot be used", "err", err)
 			tcp.Close()
 			return
@@ -193,11 +195,14 @@ func (p *peer) accept(tcp *net.TCPConn) {
 			p.early = tcp
 			return
 		}
-		if old := p.machine.links[accepted]; old.state != Idle {
-			if old.state == Established && !old.terms.Restart {
-				tcp.Close()
-				return
-			}
+		switch old := p.machine.links[accepted]; {
+		case old.state == Established && !old.terms.Restart:
+			tcp.Close()
+			return
+		case old.state == Established:
+			p.machine.aside()
+			p.conns[dialled], p.conns[accepted] = p.conns[accepted], nil
+		case old.state != Idle:
 			p.carryOut(p.machine.lost(time.Now(), accepted, nil, "the router has connected anew"))
 		}
 		p.join(accepted, tcp)
@@ -220,14 +225,14 @@ func (p *peer) join(s side, tcp *net.TCPConn) {
 	c := newConn(tcp, &p.count)
 	c.deliver = func(kind uint8, body []byte) {
 		p.post(func() {
-			if p.conns[s] == c {
+			if s, ok := p.sideOf(c); ok {
 				p.carryOut(p.machine.received(time.Now(), s, kind, body))
 			}
 		})
 	}
 	c.broken = func(note *notification, why string) {
 		p.post(func() {
-			if p.conns[s] == c {
+			if s, ok := p.sideOf(c); ok {
 				p.carryOut(p.machine.lost(time.Now(), s, note, why))
 			}
 		})
@@ -235,6 +240,16 @@ func (p *peer) join(s side, tcp *net.TCPConn) {
 	p.conns[s] = c
 	c.run()
 	p.carryOut(p.machine.connected(time.Now(), s))
+}
+
+// sideOf finds a connection, if it still is one of the session's.
+func (p *peer) sideOf(c *conn) (side, bool) {
+	for s := range sides {
+		if p.conns[s] == c {
+			return s, true
+		}
+	}
+	return 0, false
 }
 
 // nextHops are those of an established session; it plans to look again where

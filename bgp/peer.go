@@ -70,7 +70,6 @@ func newPeer(c *Config, want Peer, v *view, found func()) *peer {
 		wake: make(chan struct{}, 1), events: make(chan func()), left: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.view.Store(v)
-	p.resuming = c.Restarting
 	p.status = PeerStatus{Name: want.Name, Since: time.Now(), Reason: "added"}
 	return p
 }

@@ -95,13 +95,21 @@ func (e endpoint) prepare(c syscall.RawConn) error {
 	})
 }
 
-// adopt sets the options of an accepted connection that its listener could not know.
+// adopt sets the options of an accepted connection that its listener could not know,
+// or may not have known yet.
 func (e endpoint) adopt(c *net.TCPConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
 	}
-	return control(raw, func(fd int) error { return demand(fd, e.remote.Addr().Is6(), e.direct) })
+	return control(raw, func(fd int) error {
+		if e.password != "" {
+			if err := sign(fd, e.remote.Addr().Is6(), e.remote.Addr(), e.password); err != nil {
+				return err
+			}
+		}
+		return demand(fd, e.remote.Addr().Is6(), e.direct)
+	})
 }
 
 // rekey changes the password of a connection that lives.

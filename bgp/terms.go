@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"time"
@@ -32,18 +33,16 @@ func (p *Peer) offer(routerID netip.Addr, overIPv6, restarting bool) open {
 	if p.RouterID.IsValid() {
 		routerID = p.RouterID
 	}
-	restart := p.RestartTime
-	if restart == 0 {
-		restart = defaultRestartTime
-	}
 	return open{
 		AS: p.shownAS(), ID: routerID, Hold: p.HoldTime,
 		Families:    [families]bool{ipv4: p.IPv4, ipv6: p.IPv6},
 		FourOctetAS: true, RouteRefresh: true,
 		IPv4OverIPv6:    overIPv6 && p.IPv4,
-		GracefulRestart: p.GracefulRestart, Restarting: restarting, RestartTime: restart,
+		GracefulRestart: p.GracefulRestart, Restarting: restarting, RestartTime: p.restartTime(),
 	}
 }
+
+func (p *Peer) restartTime() time.Duration { return cmp.Or(p.RestartTime, defaultRestartTime) }
 
 // agree says what a session is to be like, or why it cannot be (RFC 4271 §6.2).
 func (p *Peer) agree(ours, theirs open) (terms, *notification) {
