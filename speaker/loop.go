@@ -141,6 +141,9 @@ func (s *Speaker) say(n note) {
 		s.log.Warn("no interface to announce an address on", "address", n.addr, "interfaces", n.interfaces)
 	case Used:
 		s.log.Warn("a machine that is no node answers for an address: it is not announced", "address", n.addr, "interface", n.iface, "mac", n.mac)
+	case Unproven:
+		s.log.Warn("advertises an address although no health check port of its Services has answered 200: does kube-proxy serve healthCheckNodePort here?",
+			"address", n.addr, "duration", n.took)
 	case Unheard:
 		s.log.Warn("a node does not answer other nodes, but answers for its addresses: it keeps them", "peer", n.other)
 	case Contested:

@@ -46,6 +46,7 @@ const (
 	Used       Change = "used"       // a machine that is no node answers for the address: it is not taken
 	Advertised Change = "advertised" // BGP peers are told
 	Withdrawn  Change = "withdrawn"  // BGP peers are told no more, or told to prefer others before
+	Unproven   Change = "unproven"   // BGP peers are told, although no health check port has answered in time
 	Unheard    Change = "unheard"    // a node does not answer other nodes, but does answer for its addresses
 )
 
@@ -57,6 +58,7 @@ type Notice struct {
 	Interfaces []string                // of Stranded: where it was to be announced; empty: everywhere
 	Interface  string                  // of Contested and Used: where the other station was heard
 	MAC        string                  // its hardware address
+	Took       time.Duration           // of Unproven: how long was waited
 }
 
 // note is a change in the world, for the log, the metrics and the Events.
@@ -78,8 +80,8 @@ type note struct {
 // notice is what a note tells whoever is interested in Services; none: nothing.
 func (n note) notice() (Notice, bool) {
 	switch n.kind {
-	case Announced, Advertised, Joined, Stranded, Contested, Used:
-		return Notice{n.kind, n.addr, n.services, n.interfaces, n.iface, n.mac}, !n.quiet
+	case Announced, Advertised, Joined, Stranded, Contested, Used, Unproven:
+		return Notice{n.kind, n.addr, n.services, n.interfaces, n.iface, n.mac, n.took}, !n.quiet
 	}
 	return Notice{}, false
 }

@@ -20,6 +20,7 @@ type routes struct {
 	paths   map[netip.Addr]*path
 	table   table
 	started time.Time // first placement
+	booted  bool      // the node was booted a short while before
 	ready   time.Time // since when what this node can advertise is known, and sessions may come up; zero: it is not
 
 	ok      map[healthPort]time.Time // when they last answered 200
@@ -37,6 +38,7 @@ type path struct {
 	allocator.Seat
 	mine     []allocator.Route       // that this node may advertise
 	eligible time.Time               // since when there are any, without a break; zero: there are none
+	trusted  time.Time               // from when on it is advertised without proof that its data path serves
 	others   bool                    // nodes that advertise already were there when this one became eligible
 	leavers  map[string]time.Time    // other nodes that serve it and may not advertise it any more: when they will have withdrawn
 	placed   time.Time               // the last time
@@ -87,9 +89,9 @@ func (r *routes) replace(now time.Time, seat allocator.Seat, first bool) {
 	case len(p.mine) == 0:
 		p.eligible = time.Time{}
 	case p.eligible.IsZero() && first:
-		p.eligible, p.others = now, r.elsewhere(seat.Routes)
+		p.eligible, p.others, p.trusted = now, r.elsewhere(seat.Routes), now.Add(r.credit())
 	case p.eligible.IsZero():
-		p.eligible, p.others = now, r.elsewhere(before.Routes)
+		p.eligible, p.others, p.trusted = now, r.elsewhere(before.Routes), now.Add(max(longestProof, r.times.patience()))
 	}
 	p.others = p.others && r.elsewhere(seat.Routes)
 	r.leaversOf(now, p, before)
@@ -97,6 +99,24 @@ func (r *routes) replace(now time.Time, seat allocator.Seat, first bool) {
 	r.leaveBehind(now, p, before)
 	r.wait(p)
 	r.dirty[seat.Addr] = true
+}
+
+// longestProof is how long a node that has become eligible for an address waits for
+// proof that it serves, while others may advertise it. kube-proxy takes two seconds,
+// and on a node that boots some ten. What takes its place may serve no
+// healthCheckNodePort at all, and whether the others advertise is not known either:
+// nodes that all wait for ever would leave the address to nobody.
+const longestProof = 30 * time.Second
+
+// credit is how long proof is waited for where this node has been eligible since the
+// first placement. As a rule the daemon was restarted, and the node serves as it did
+// before. Routers that kept the routes drop what is not repeated when the sessions
+// open: until then, and no longer.
+func (r *routes) credit() time.Duration {
+	if r.booted {
+		return max(longestProof, r.times.patience())
+	}
+	return r.times.patience()
 }
 
 // own are the routes that this node may advertise, reduced to what it says of itself.
@@ -201,7 +221,11 @@ func (r *routes) judge(now time.Time, p *path) {
 		p.told = nil
 	case before || resumed || !p.others && served.IsZero() || proven(&p.Seat, p.eligible, now, r.ok, r.times.Dwell):
 		p.told = p.mine
+	case !now.Before(p.trusted):
+		p.told = p.mine
+		r.notes = append(r.notes, note{kind: Unproven, addr: p.Addr, services: p.Services, took: now.Sub(p.eligible)})
 	default:
+		r.later(p, p.trusted)
 		if end := p.eligible.Add(r.times.Dwell); p.Dwell && now.Before(end) {
 			r.later(p, end)
 		}

@@ -38,6 +38,7 @@ type routesJudge struct {
 	now   time.Time
 	seats map[netip.Addr]allocator.Seat
 	since map[netip.Addr]time.Time // eligible without a break
+	trust map[netip.Addr]time.Time // from when on it may not wait for proof any more
 	rival map[netip.Addr]bool      // others advertised before, and have been eligible since
 	ok    map[healthPort]time.Time
 	leave map[netip.Addr]map[string]time.Time // what the node may not tell a router any more and did, by "advertisement@router": until when routers are asked to leave
@@ -53,7 +54,7 @@ type routesJudge struct {
 func newRoutesJudge(wrong func(r *routes)) *routesJudge {
 	return &routesJudge{
 		r: newRoutes("a", Times{Dwell: testDwell, Drain: testDrain}), now: time.Unix(1_900_000_000, 0), wrong: wrong,
-		seats: map[netip.Addr]allocator.Seat{}, since: map[netip.Addr]time.Time{}, rival: map[netip.Addr]bool{},
+		seats: map[netip.Addr]allocator.Seat{}, since: map[netip.Addr]time.Time{}, trust: map[netip.Addr]time.Time{}, rival: map[netip.Addr]bool{},
 		ok: map[healthPort]time.Time{}, leave: map[netip.Addr]map[string]time.Time{}, was: map[string]bool{}, live: map[netip.Addr]bool{}, peers: map[string][]string{}, goers: map[netip.Addr]map[string]time.Time{},
 		stand: map[netip.Addr]map[string]time.Time{}, soon: map[netip.Addr]time.Time{},
 	}
@@ -109,6 +110,9 @@ func (j *routesJudge) place(first bool, seats ...allocator.Seat) {
 			delete(j.since, a)
 		case j.since[a].IsZero():
 			j.since[a], j.rival[a] = j.now, len(othersIn(before)) > 0 || first && len(others) > 0
+			if j.trust[a] = j.now.Add(30 * time.Second); first && !j.r.booted {
+				j.trust[a] = j.now.Add(testDwell + time.Second)
+			}
 		}
 		j.rival[a] = j.rival[a] && len(others) > 0
 		if j.goers[a] == nil {
@@ -220,7 +224,7 @@ func (j *routesJudge) check() error {
 		for _, end := range j.goers[a] {
 			served = served || j.now.Before(end)
 		}
-		j.live[a] = len(ads) > 0 && (told || !served || j.proven(a))
+		j.live[a] = len(ads) > 0 && (told || !served || j.proven(a) || !j.now.Before(j.trust[a]))
 		for _, ad := range ads {
 			delete(j.leave[a], ad)
 			if j.live[a] {
@@ -357,6 +361,7 @@ func (j *routesJudge) edit(t *rapid.T) {
 // history lets a node live through seats, time and answers of health ports.
 func (j *routesJudge) history(t *rapid.T) error {
 	first := true
+	j.r.booted = rapid.Bool().Draw(t, "booted")
 	for range rapid.IntRange(1, 30).Draw(t, "steps") {
 		j.now = j.now.Add(time.Millisecond)
 		switch rapid.IntRange(0, 5).Draw(t, "what") {
@@ -374,7 +379,7 @@ func (j *routesJudge) history(t *rapid.T) error {
 			j.r.healthy(j.now, port)
 			j.ok[port] = j.now
 		default:
-			j.now = j.now.Add(rapid.SampledFrom([]time.Duration{10 * time.Millisecond, 700 * time.Millisecond, testDwell, testDrain}).Draw(t, "pass"))
+			j.now = j.now.Add(rapid.SampledFrom([]time.Duration{10 * time.Millisecond, 700 * time.Millisecond, testDwell, testDrain, 30 * time.Second}).Draw(t, "pass"))
 		}
 		j.decide()
 		if err := j.check(); err != nil {

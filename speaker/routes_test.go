@@ -35,6 +35,11 @@ func TestAlwaysSeesWrongRoutes(t *testing.T) {
 				p.leavers = nil
 			}
 		},
+		"waits for proof for ever": func(r *routes) {
+			for _, p := range r.paths {
+				p.trusted = p.trusted.Add(time.Hour)
+			}
+		},
 		"withdraws without asking routers to leave": func(r *routes) {
 			for _, p := range r.paths {
 				p.drains = nil
@@ -99,20 +104,78 @@ func TestNeverOpensSessionsBeforeItKnowsWhatToSay(t *testing.T) {
 		t.Fatalf("ready %v with %q, though all is known to serve", j.r.ready, j.table())
 	}
 
-	j = newRoutesJudge(nil) // a port that never answers is not waited for for ever
-	j.place(true, seatOf(routed[1], []string{"a", "b"}, false, []uint16{30001}, both))
-	j.decide()
-	j.now = j.now.Add(j.r.times.patience())
-	j.decide()
-	if j.r.ready.IsZero() || len(j.table()) != 0 {
-		t.Fatalf("ready %v with %q", j.r.ready, j.table())
-	}
-
 	j = newRoutesJudge(nil) // nobody else is there: nothing to wait for
 	j.place(true, seatOf(routed[0], nil, true, nil, map[string][]string{"ad1": {"a"}}))
 	j.decide()
 	if j.r.ready.IsZero() || len(j.table()) != len(routers) {
 		t.Fatalf("ready %v with %q, alone", j.r.ready, j.table())
+	}
+}
+
+// Invariant 9, where no health check port ever answers: by nodes that all wait for
+// proof, an address would vanish from the routers with a restart of all daemons, at
+// the latest when they are told that this was all (End-of-RIB).
+func TestNeverWaitsForProofForEver(t *testing.T) {
+	const patience = testDwell + time.Second
+	seat := seatOf(routed[1], []string{"a", "b"}, false, []uint16{30001}, map[string][]string{"ad1": {"a", "b"}})
+	seat.Services = []allocator.ServiceName{{Namespace: "shop", Name: "web"}}
+	start := func(booted bool) *routesJudge {
+		j := newRoutesJudge(nil)
+		j.r.booted = booted
+		j.place(true, seat)
+		j.decide()
+		return j
+	}
+	// told waits, and says whether the routers are told then, and that it is not proven.
+	told := func(j *routesJudge, wait time.Duration) bool {
+		j.now = j.now.Add(wait)
+		next := j.r.decide(j.now)
+		is := len(j.table()) > 0
+		said := slices.ContainsFunc(j.r.notes, func(n note) bool { return n.kind == Unproven && slices.Equal(n.services, seat.Services) })
+		if said != is {
+			t.Errorf("told: %v, and says that it is not proven: %v", is, said)
+		}
+		if !is && next.IsZero() {
+			t.Error("waits, and for nothing")
+		}
+		return is
+	}
+
+	j := start(false) // a restart
+	if told(j, patience-1) || !j.r.ready.IsZero() {
+		t.Error("did not wait for proof after a restart")
+	}
+	if !told(j, 1) || j.r.ready.IsZero() {
+		t.Error("sessions come up after a restart, and routers that kept the route are not told it again")
+	}
+
+	j = start(true) // a boot
+	if told(j, patience) || j.r.ready.IsZero() {
+		t.Error("what is proven waits, after a boot, for what is not, or the other way round")
+	}
+	if told(j, longestProof-patience-1) || !told(j, 1) {
+		t.Error("after a boot, proof is not waited for, or for ever")
+	}
+
+	j = start(false) // pods come later
+	j.place(false, seatOf(routed[1], []string{"b"}, false, []uint16{30001}, map[string][]string{"ad1": {"b"}}))
+	j.decide()
+	j.now = j.now.Add(time.Minute)
+	j.decide()
+	j.place(false, seat)
+	if told(j, longestProof-1) || !told(j, 1) {
+		t.Error("where pods have come, proof is not waited for, or for ever")
+	}
+}
+
+func TestUptimeIsRead(t *testing.T) {
+	for text, want := range map[string]time.Duration{"179.98 321.10\n": 179980 * time.Millisecond, "4711.00 0.00": 4711 * time.Second} {
+		if got, ok := uptime(text); !ok || got != want {
+			t.Errorf("%q: %s, %v", text, got, ok)
+		}
+	}
+	if _, ok := uptime("soon"); ok {
+		t.Error("what is no number is taken for one")
 	}
 }
 

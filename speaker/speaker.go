@@ -61,7 +61,9 @@
 //     10 s.
 //
 //  9. Of BGP every eligible node announces: at once where nobody else does, else when
-//     its data path serves (3). What it may not announce any more and does not serve
+//     its data path serves (3). Proof of that is not waited for for ever: after 30 s,
+//     or if the daemon was only restarted, when its sessions come up, a node announces
+//     without, and says so. What it may not announce any more and does not serve
 //     is withdrawn at once. What it does serve, routers are asked to prefer elsewhere
 //     (GRACEFUL_SHUTDOWN, RFC 8326) for Times.Drain before it is withdrawn.
 //
@@ -145,7 +147,8 @@ type Config struct {
 	// Notify, if set, is told what happens to addresses on this node: that it
 	// begins to answer for one (Announced), that Services join one that it answers
 	// for (Joined); that its BGP routers are told of one, or that Services join one
-	// of which they are (Advertised); that it has no interface for one that is up:
+	// of which they are (Advertised), or that they are told without proof that this
+	// node serves (Unproven); that it has no interface for one that is up:
 	// none of those that the advertisements name, or none at all if that list is
 	// empty (Stranded); that another station claims one (Contested), or answers for
 	// one that was to be announced for the first time (Used). It must not block.
@@ -214,6 +217,7 @@ func New(c Config) *Speaker {
 		routes: newRoutes(c.Node, c.Times),
 		wakeup: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	s.routes.booted = booted()
 	open := c.Wire
 	if open == nil {
 		open = func(c layer2.Config) Wire { return layer2.New(c) }

@@ -106,6 +106,8 @@ func (h *halves) notify(n speaker.Notice) {
 		h.controller.Assigned(n.Addr, n.Services, "layer2")
 	case speaker.Advertised:
 		h.controller.Assigned(n.Addr, n.Services, "bgp")
+	case speaker.Unproven:
+		h.controller.Unproven(n.Addr, n.Services, n.Took)
 	case speaker.Stranded:
 		h.controller.Stranded(n.Addr, n.Services, n.Interfaces)
 	case speaker.Contested:
