@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"holdfast.dev/holdfast/allocator"
 	"holdfast.dev/holdfast/allocator/peering"
 	"holdfast.dev/holdfast/bgp"
 	"holdfast.dev/holdfast/bgp/bfd"
@@ -38,13 +37,6 @@ func (s *Speaker) SetSessions(sessions []peering.Session) {
 		s.roster.set(now, peers, drain)
 		s.routes.changed = true
 	})
-}
-
-// Advertised returns by Service the names of the BGP peers to which this node
-// advertises one of its addresses, sorted.
-func (s *Speaker) Advertised() (all map[allocator.ServiceName][]string) {
-	s.ask(func(time.Time) { all = s.routes.advertised(s.roster.names) })
-	return all
 }
 
 // Peers returns how the BGP sessions of this node stand.

@@ -106,7 +106,7 @@ func routing(t *testing.T, test func(t *testing.T, s *Speaker, told *scribe)) {
 
 func sessions(names ...string) (all []peering.Session) {
 	for _, n := range names {
-		all = append(all, peering.Session{Name: n})
+		all = append(all, peering.Session{Name: n, IPv4: true})
 	}
 	return all
 }

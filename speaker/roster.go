@@ -23,6 +23,12 @@ type roster struct {
 // other nodes.
 func (r *roster) set(now time.Time, wanted []bgp.Peer, drain time.Duration) {
 	next, until := slices.Clone(wanted), map[string]time.Time{}
+	for i, w := range next {
+		if at := slices.IndexFunc(r.peers, func(p bgp.Peer) bool { return p.Name == w.Name }); at >= 0 && w.Frozen {
+			next[i] = r.peers[at] // as it was
+			next[i].Frozen = true
+		}
+	}
 	for _, p := range r.peers {
 		if slices.ContainsFunc(wanted, func(w bgp.Peer) bool { return w.Name == p.Name }) || drain <= 0 {
 			continue

@@ -19,6 +19,7 @@ type routes struct {
 
 	paths   map[netip.Addr]*path
 	table   table
+	board   billboard
 	started time.Time // first placement
 	booted  bool      // the node was booted a short while before
 	ready   time.Time // since when what this node can advertise is known, and sessions may come up; zero: it is not
@@ -52,7 +53,7 @@ type path struct {
 
 func newRoutes(node string, times Times) *routes {
 	return &routes{
-		node: node, times: times.orDefault(), paths: map[netip.Addr]*path{}, table: newTable(),
+		node: node, times: times.orDefault(), paths: map[netip.Addr]*path{}, table: newTable(), board: newBillboard(),
 		ok: map[healthPort]time.Time{}, dirty: map[netip.Addr]bool{}, waiting: map[healthPort]map[netip.Addr]bool{},
 	}
 }
@@ -243,8 +244,11 @@ func (r *routes) judge(now time.Time, p *path) {
 	case before && len(p.told) == 0:
 		r.notes = append(r.notes, note{kind: Withdrawn, addr: p.Addr, cause: gentleness(p)})
 	}
-	r.changed = r.table.put(p) || !slices.Equal(p.known, p.Services) || r.changed
-	p.known = p.Services
+	if r.table.put(p) || !slices.Equal(p.known, p.Services) {
+		r.changed = true
+		r.board.put(p)
+		p.known = p.Services
+	}
 	switch {
 	case !served.IsZero():
 		r.later(p, served)
@@ -289,30 +293,4 @@ func (r *routes) later(p *path, at time.Time) {
 		p.wake = at
 		heap.Push(&r.timers, timer{at, p.Addr})
 	}
-}
-
-// advertised are, by Service, the peers to which this node advertises one of its
-// addresses, also if it is about to withdraw it. The names of all peers are sorted.
-func (r *routes) advertised(all []string) map[allocator.ServiceName][]string {
-	out := map[allocator.ServiceName][]string{}
-	for _, p := range r.paths {
-		routes := p.told
-		for _, d := range p.drains {
-			routes = append(slices.Clip(routes), d.Route)
-		}
-		for _, route := range routes {
-			peers := route.Peers
-			if len(peers) == 0 {
-				peers = all
-			}
-			for _, s := range p.Services {
-				for _, n := range peers {
-					if at, there := slices.BinarySearch(out[s], n); !there && slices.Contains(all, n) {
-						out[s] = slices.Insert(out[s], at, n)
-					}
-				}
-			}
-		}
-	}
-	return out
 }

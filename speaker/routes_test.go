@@ -3,14 +3,17 @@ package speaker
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
 	"holdfast.dev/holdfast/bgp"
 )
 
@@ -211,14 +214,52 @@ func TestAdvertisedToTheEnd(t *testing.T) {
 	j.decide()
 	j.place(false, gone)
 	j.decide()
-	if got := j.r.advertised([]string{"t0", "t1"}); !slices.Equal(got[web[0]], []string{"t0", "t1"}) {
+	peers := []bgp.Peer{{Name: "t0", IPv4: true}, {Name: "t1", IPv4: true}}
+	if got := j.r.news(peers); !slices.Equal(got[web[0]], []string{"t0", "t1"}) {
 		t.Errorf("while routers are asked to leave, says %v", got)
 	}
 	j.now = j.now.Add(testDrain)
 	j.decide()
-	if got := j.r.advertised([]string{"t0", "t1"}); len(got) > 0 {
+	if got := j.r.news(peers); len(got) != 1 || len(got[web[0]]) > 0 {
 		t.Errorf("after that, says %v", got)
 	}
+}
+
+// Who asks is told of what has changed only, and adds it up to what there is.
+func TestAlwaysSaysWhoIsTold(t *testing.T) {
+	routing(t, func(t *testing.T, s *Speaker, _ *scribe) {
+		web, dns := allocator.ServiceName{Namespace: "shop", Name: "web"}, allocator.ServiceName{Namespace: "shop", Name: "dns"}
+		says := func(when string, want map[allocator.ServiceName][]string) {
+			t.Helper()
+			synctest.Wait()
+			if got := s.Advertised(); !maps.EqualFunc(got, want, slices.Equal) {
+				t.Errorf("%s, says %v; want %v", when, got, want)
+			}
+		}
+		both := []string{"t0", "t1"}
+		says("at first", map[allocator.ServiceName][]string{web: both})
+		says("when nothing has changed", map[allocator.ServiceName][]string{web: both})
+		seat := seatOf(routed[1], nil, true, nil, map[string][]string{"ad1": {"a"}})
+		seat.Services = []allocator.ServiceName{dns}
+		seat.Routes[0].Peers = []string{"t1"}
+		s.Set(allocator.Placement{Seats: []allocator.Seat{seat}})
+		says("with one for t1 only", map[allocator.ServiceName][]string{web: both, dns: {"t1"}})
+
+		peers := sessions("t0", "t1", "t2")
+		peers[0].IPv4, peers[0].IPv6 = false, true
+		peers[1] = peering.Session{Name: "t1", Frozen: true}
+		peers[2] = peering.Session{Name: "t2", Frozen: true}
+		s.SetSessions(peers)
+		says("with a peer of the other family, one that stays as it is, and one that never had a session",
+			map[allocator.ServiceName][]string{web: {"t1"}, dns: {"t1"}})
+
+		seat.Services = []allocator.ServiceName{web}
+		s.Set(allocator.Placement{Seats: []allocator.Seat{seat}})
+		says("when an address changes hands", map[allocator.ServiceName][]string{web: {"t1"}})
+		s.Set(allocator.Placement{Gone: []netip.Addr{routed[0], routed[1]}})
+		time.Sleep(2 * testDrain)
+		says("in the end", nil)
+	})
 }
 
 // Weights add up over the addresses of a prefix, and are in proportion.
@@ -235,27 +276,40 @@ func TestWeightsAreInProportion(t *testing.T) {
 	}
 }
 
+// One route of 10,000 changes: from the placement until package bgp has seen what
+// differs, and who asks has been told which Services are advertised to whom.
 func BenchmarkOneRouteOf10000(b *testing.B) {
 	r := newRoutes("a", Times{})
 	now := time.Unix(1_900_000_000, 0)
+	speaks := bgp.New(bgp.Config{RouterID: netip.MustParseAddr("192.0.2.254")})
+	peers := []bgp.Peer{
+		{Name: "t0", Address: netip.MustParseAddr("192.0.2.250"), IPv4: true},
+		{Name: "t1", Address: netip.MustParseAddr("192.0.2.251"), IPv4: true},
+	}
+	names := []string{"t0", "t1"}
 	var all allocator.Placement
 	addr := netip.MustParseAddr("10.0.0.0")
 	seat := func(pref uint32) allocator.Seat {
 		s := seatOf(addr, nil, true, nil, map[string][]string{"ad1": {"a"}})
 		s.Routes[0].LocalPref = pref
+		s.Services = []allocator.ServiceName{{Namespace: "shop", Name: addr.String()}}
 		return s
 	}
 	for range 10_000 {
 		addr = addr.Next()
 		all.Seats = append(all.Seats, seat(0))
 	}
-	r.place(now, all)
-	r.decide(now)
-	for i := 0; b.Loop(); i++ {
-		r.place(now, allocator.Placement{Seats: []allocator.Seat{seat(uint32(i + 1))}})
+	round := func(p allocator.Placement) (told, news int) {
+		r.place(now, p)
 		r.decide(now)
-		if got := r.table.prefixes(nil, nil); len(got) != 10_000 {
-			b.Fatal(len(got))
+		table := r.table.prefixes(names, nil)
+		speaks.Set(table, peers)
+		return len(table), len(r.news(peers))
+	}
+	round(all)
+	for i := 0; b.Loop(); i++ {
+		if told, news := round(allocator.Placement{Seats: []allocator.Seat{seat(uint32(i + 1))}}); told != 10_000 || news != 1 {
+			b.Fatal(told, news)
 		}
 	}
 }

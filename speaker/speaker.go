@@ -17,6 +17,8 @@
 //	start.go       the first look around; majorities
 //	routes.go      when BGP routers are told of an address, and when no more
 //	table.go       what they are told, prefix by prefix
+//	leaving.go     how routes are withdrawn
+//	advertised.go  which Services are advertised to whom, for those who ask
 //	bgp.go         the sessions with them
 //	reach.go       which interfaces there are to answer on
 //	claim.go, ledger.go, message.go    who claims what, and how nodes tell each other
@@ -204,6 +206,7 @@ type Speaker struct {
 	once   atomic.Bool
 
 	tally tally
+	said  said
 }
 
 // New returns a Speaker that announces nothing. It opens nothing: Run does.
