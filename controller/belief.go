@@ -72,6 +72,7 @@ type advertisement struct {
 // An object is what pools and advertisements have in common.
 type object struct {
 	name, version string
+	uid           string // of an object about BGP
 	generation    int64
 	refused       error // why translation refuses it
 }

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller/api/v1beta2"
 	"holdfast.dev/holdfast/controller/lease"
 )
 
@@ -105,7 +106,7 @@ func warningReason(code allocator.Code, holds bool) string {
 }
 
 // A recorder writes Events, one after the other, and never makes anybody wait.
-// An Event that says what the one before it said about the same Service is
+// An Event that says what the one before it said about the same object is
 // counted on that one.
 type recorder struct {
 	client rest.Interface
@@ -113,21 +114,28 @@ type recorder struct {
 	log    *slog.Logger
 	stats  *counters
 	queue  chan event
-	latest map[name]*corev1.Event // used by Run only
+	latest map[about]*corev1.Event // used by Run only
+}
+
+// about is an object that Events are about.
+type about struct {
+	name
+	peer bool
 }
 
 type event struct {
 	of    name
+	peer  bool // it is a BGPPeer; else a Service
 	uid   string
 	what  saying
 	fence *lease.Term // as whose leader it is said; nil: every copy may
 }
 
 func newRecorder(client rest.Interface, node string, log *slog.Logger, stats *counters) *recorder {
-	return &recorder{client: client, node: node, log: log, stats: stats, queue: make(chan event, 4096), latest: map[name]*corev1.Event{}}
+	return &recorder{client: client, node: node, log: log, stats: stats, queue: make(chan event, 4096), latest: map[about]*corev1.Event{}}
 }
 
-// say queues an Event about a Service.
+// say queues an Event.
 func (r *recorder) say(e event) {
 	select {
 	case r.queue <- e:
@@ -146,11 +154,20 @@ func (r *recorder) run(ctx context.Context) {
 		case e := <-r.queue:
 			err := r.write(ctx, e)
 			if err != nil && !failing && ctx.Err() == nil {
-				r.log.Warn("an Event was not accepted", "service", e.of.String(), "reason", e.what.reason, "err", err)
+				r.log.Warn("an Event was not accepted", "object", e.of.String(), "reason", e.what.reason, "err", err)
 			}
 			failing = err != nil
 		}
 	}
+}
+
+// reference names the object that an Event is about, as kubectl describe looks for it.
+func (e event) reference() corev1.ObjectReference {
+	o := corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: e.of.Namespace, Name: e.of.Name, UID: types.UID(e.uid)}
+	if e.peer {
+		o.APIVersion, o.Kind = v1beta2.GroupVersion.String(), "BGPPeer"
+	}
+	return o
 }
 
 func (r *recorder) write(ctx context.Context, e event) error {
@@ -164,7 +181,7 @@ func (r *recorder) write(ctx context.Context, e event) error {
 	}
 	defer cancel()
 	now := metav1.Now()
-	if old := r.latest[e.of]; old != nil && string(old.InvolvedObject.UID) == e.uid && old.Reason == e.what.reason && old.Message == e.what.text {
+	if old := r.latest[about{e.of, e.peer}]; old != nil && string(old.InvolvedObject.UID) == e.uid && old.Reason == e.what.reason && old.Message == e.what.text {
 		old.Count++
 		body := fmt.Sprintf(`{"count":%d,"lastTimestamp":%q}`, old.Count, now.UTC().Format(time.RFC3339))
 		err := timed(ctx, r.client.Patch(types.MergePatchType)).Namespace(old.Namespace).Resource("events").Name(old.Name).Body([]byte(body)).Do(ctx).Error()
@@ -175,11 +192,9 @@ func (r *recorder) write(ctx context.Context, e event) error {
 		// It may have been cleaned up: say it anew.
 	}
 	made := &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: e.of.Namespace, Name: fmt.Sprintf("%s.%x", e.of.Name, now.UnixNano())},
-		InvolvedObject: corev1.ObjectReference{
-			APIVersion: "v1", Kind: "Service", Namespace: e.of.Namespace, Name: e.of.Name, UID: types.UID(e.uid),
-		},
-		Reason: e.what.reason, Message: e.what.text, Type: corev1.EventTypeNormal,
+		ObjectMeta:     metav1.ObjectMeta{Namespace: e.of.Namespace, Name: fmt.Sprintf("%s.%x", e.of.Name, now.UnixNano())},
+		InvolvedObject: e.reference(),
+		Reason:         e.what.reason, Message: e.what.text, Type: corev1.EventTypeNormal,
 		Source:         corev1.EventSource{Component: "holdfast", Host: r.node},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 		ReportingController: "holdfast.dev/holdfast", ReportingInstance: r.node,
@@ -193,7 +208,7 @@ func (r *recorder) write(ctx context.Context, e event) error {
 		clear(r.latest)
 	}
 	if err == nil {
-		r.latest[e.of] = made
+		r.latest[about{e.of, e.peer}] = made
 	}
 	return err
 }

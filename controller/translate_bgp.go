@@ -21,7 +21,7 @@ type written[F any] struct {
 }
 
 func writtenOf[F any](m *metav1.ObjectMeta, conditions []metav1.Condition, fact F) (*written[F], bool) {
-	return &written[F]{object{name: m.Name, version: m.ResourceVersion, generation: m.Generation}, fact, conditions}, true
+	return &written[F]{object{name: m.Name, version: m.ResourceVersion, uid: string(m.UID), generation: m.Generation}, fact, conditions}, true
 }
 
 // writtenDiffers notes that an object about BGP is believed anew.

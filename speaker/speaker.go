@@ -20,6 +20,8 @@
 //	leaving.go     how routes are withdrawn
 //	advertised.go  which Services are advertised to whom, for those who ask
 //	bgp.go         the sessions with them
+//	roster.go      with whom, and with whom no more
+//	sessions.go    what there is to say of the sessions
 //	reach.go       which interfaces there are to answer on
 //	claim.go, ledger.go, message.go    who claims what, and how nodes tell each other
 //	vigil.go, echo.go, lookout.go      which nodes' kernels are dead
@@ -155,6 +157,10 @@ type Config struct {
 	// empty (Stranded); that another station claims one (Contested), or answers for
 	// one that was to be announced for the first time (Used). It must not block.
 	Notify func(Notice)
+	// Session, if set, is told how the session with a BGP peer stands when that is
+	// another than before, and why: of one peer at most one thing a minute, or six at
+	// once. What it is told next waits until it returns.
+	Session func(SessionNotice)
 	// Announcing, if set, is told after what [Speaker.Announcements] returns has
 	// changed. It must not block.
 	Announcing func()
@@ -187,6 +193,7 @@ type Speaker struct {
 	node        string
 	log         *slog.Logger
 	notify      func(Notice)
+	session     func(SessionNotice)
 	announcing  func()
 	wire        Wire
 	bgp         Advertiser
@@ -203,6 +210,7 @@ type Speaker struct {
 	inputs []func(now time.Time)
 	wakeup chan struct{}
 	done   chan struct{}
+	turned chan struct{} // holds one item while a session has changed since it was looked at
 	once   atomic.Bool
 
 	tally tally
@@ -215,10 +223,10 @@ func New(c Config) *Speaker {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Speaker{
-		node: c.Node, log: c.Log, notify: c.Notify, announcing: c.Announcing, advertising: c.Advertising,
+		node: c.Node, log: c.Log, notify: c.Notify, session: c.Session, announcing: c.Announcing, advertising: c.Advertising,
 		core:   newCore(c.Node, uint64(time.Now().UnixNano()), c.Times),
 		routes: newRoutes(c.Node, c.Times),
-		wakeup: make(chan struct{}, 1), done: make(chan struct{}),
+		wakeup: make(chan struct{}, 1), done: make(chan struct{}), turned: make(chan struct{}, 1),
 	}
 	s.routes.booted = booted()
 	open := c.Wire
@@ -233,7 +241,9 @@ func New(c Config) *Speaker {
 	if speak == nil {
 		speak = func(c bgp.Config) Advertiser { return bgp.New(c) }
 	}
-	s.bgp = speak(bgp.Config{Log: c.Log, Listen: c.Listen, RouterID: someRouterID(c.Node), Restarting: true, RealTime: true})
+	s.bgp = speak(bgp.Config{
+		Log: c.Log, Listen: c.Listen, RouterID: someRouterID(c.Node), Restarting: true, RealTime: true, Changed: s.sessionChanged,
+	})
 	s.health = newHealth(s.healthy)
 	return s
 }
@@ -259,6 +269,9 @@ func (s *Speaker) Run(ctx context.Context) error {
 	task(&routing, "speaking BGP", s.bgp.Run)
 	tasks.Go(func() { s.gossip.run(ctx) })
 	tasks.Go(func() { s.health.run(ctx) })
+	if s.session != nil {
+		tasks.Go(func() { s.watchSessions(ctx) })
+	}
 	s.loop(ctx)
 	cancel()
 	close(s.done)

@@ -77,6 +77,7 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 	h.speaker = speaker.New(speaker.Config{
 		Node: f.node, Log: log, Exclude: exclude, Times: f.times, Gossip: f.gossip, Listen: f.bgpPort,
 		Notify:      h.notify,
+		Session:     h.session,
 		Announcing:  func() { h.controller.Announcing() },
 		Advertising: func() { h.controller.Advertising() },
 	})
@@ -114,6 +115,22 @@ func (h *halves) notify(n speaker.Notice) {
 		h.controller.Contested(n.Addr, n.Services, n.Interface, n.MAC)
 	case speaker.Used:
 		h.controller.Used(n.Addr, n.Services, n.Interface, n.MAC)
+	}
+}
+
+// session makes Events of what changes of the sessions with BGP routers.
+func (h *halves) session(n speaker.SessionNotice) {
+	switch n.Change {
+	case speaker.SessionUp:
+		h.controller.SessionUp(n.Peer, n.Router, n.AS)
+	case speaker.SessionDown:
+		h.controller.SessionDown(n.Peer, n.Router, n.Reason)
+	case speaker.SessionFailing:
+		h.controller.SessionFailing(n.Peer, n.Router, n.Reason)
+	case speaker.SessionIncomplete:
+		h.controller.SessionIncomplete(n.Peer, n.Router, n.Reason)
+	case speaker.BFDFailing:
+		h.controller.BFDFailing(n.Peer, n.Router, n.Reason)
 	}
 }
 
