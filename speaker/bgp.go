@@ -39,9 +39,6 @@ func (s *Speaker) SetSessions(sessions []peering.Session) {
 	})
 }
 
-// Peers returns how the BGP sessions of this node stand.
-func (s *Speaker) Peers() []bgp.PeerStatus { return s.bgp.Status() }
-
 // connecting is how long a copy that has just started waits for its routers before
 // it calls itself ready, so that a rolling update does not go on to the next node
 // while no router knows this one. One that is down must not stop the update.
@@ -115,6 +112,8 @@ func (s *Speaker) advertise(now time.Time) (wake time.Time) {
 	expired, next := s.roster.expire(now)
 	if (s.routes.changed || expired) && !s.routes.ready.IsZero() {
 		s.bgp.Set(s.routes.table.prefixes(s.roster.names, s.roster.parting()), s.roster.peers)
+		peers := s.roster.peers // never changed once made
+		s.told.Store(&peers)
 		s.routes.changed = false
 		if s.advertising != nil {
 			s.advertising()

@@ -150,3 +150,22 @@ func TestSpeakerTellsOfSessions(t *testing.T) {
 		done.Wait()
 	})
 }
+
+// How sessions stand can be asked of a Speaker whose loop does not turn, and comes with
+// what the BGPPeer says of the router.
+func TestPeersAreToldWithoutTheLoop(t *testing.T) {
+	still := New(Config{Node: "a", BGP: func(bgp.Config) Advertiser { return &scribe{} }, Wire: func(layer2.Config) Wire { return noWire{} }})
+	if got := still.Peers(); len(got) > 0 {
+		t.Errorf("before anything: %+v", got)
+	}
+	routing(t, func(t *testing.T, s *Speaker, told *scribe) {
+		told.status = []bgp.PeerStatus{{Name: "t0"}, {Name: "t1"}}
+		peers := sessions("t0", "t1")
+		peers[1].Port, peers[1].VRF, peers[1].Interface = 1179, "red", "eth1"
+		s.SetSessions(peers)
+		synctest.Wait()
+		if got := s.Peers(); len(got) != 2 || got[1].Port != 1179 || got[1].VRF != "red" || got[1].Interface != "eth1" || got[1].Name != "t1" {
+			t.Errorf("%+v", got)
+		}
+	})
+}

@@ -21,7 +21,7 @@
 //	advertised.go  which Services are advertised to whom, for those who ask
 //	bgp.go         the sessions with them
 //	roster.go      with whom, and with whom no more
-//	sessions.go    what there is to say of the sessions
+//	sessions.go, peers.go    what there is to say of the sessions
 //	reach.go       which interfaces there are to answer on
 //	claim.go, ledger.go, message.go    who claims what, and how nodes tell each other
 //	vigil.go, echo.go, lookout.go      which nodes' kernels are dead
@@ -215,6 +215,7 @@ type Speaker struct {
 
 	tally tally
 	said  said
+	told  atomic.Pointer[[]bgp.Peer] // peers as bgp was told last
 }
 
 // New returns a Speaker that announces nothing. It opens nothing: Run does.

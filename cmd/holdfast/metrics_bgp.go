@@ -3,6 +3,7 @@ package main
 import (
 	"holdfast.dev/holdfast/bgp"
 	"holdfast.dev/holdfast/bgp/bfd"
+	"holdfast.dev/holdfast/speaker"
 )
 
 // What a copy tells of its BGP sessions.
@@ -20,13 +21,9 @@ var (
 	descBFDDropped = describe("bfd_packets_dropped_total", "BFD packets that were not taken, by reason.", "peer", "reason")
 )
 
-func (p put) peers(all []bgp.PeerStatus) {
+func (p put) peers(all []speaker.Peer) {
 	for _, s := range all {
-		up := 0.0
-		if s.State == bgp.Established {
-			up = 1
-		}
-		p.gauge(descSession, up, s.Name)
+		p.gauge(descSession, one(s.State == bgp.Established), s.Name)
 		p.gauge(descPrefixes, float64(s.AdvertisedV4), s.Name, "ipv4")
 		p.gauge(descPrefixes, float64(s.AdvertisedV6), s.Name, "ipv6")
 		p.messages(s.Name, "sent", s.Sent)
@@ -38,6 +35,15 @@ func (p put) peers(all []bgp.PeerStatus) {
 			p.bfd(s.Name, *s.BFD)
 		}
 	}
+	p.metallb(all)
+}
+
+// one is 1 for true.
+func one(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (p put) messages(peer, direction string, m bgp.Messages) {
@@ -49,11 +55,7 @@ func (p put) messages(peer, direction string, m bgp.Messages) {
 }
 
 func (p put) bfd(peer string, s bfd.Status) {
-	up := 0.0
-	if s.State == bfd.Up {
-		up = 1
-	}
-	p.gauge(descBFDUp, up, peer)
+	p.gauge(descBFDUp, one(s.State == bfd.Up), peer)
 	p.counter(descBFDUps, s.Ups, peer)
 	p.counter(descBFDDowns, s.Downs, peer)
 	p.counter(descBFDPackets, s.PacketsOut, peer, "sent")

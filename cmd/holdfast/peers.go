@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -15,24 +17,45 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast.dev/holdfast/bgp"
+	"holdfast.dev/holdfast/speaker"
 )
 
 func peersCommand() *cobra.Command {
-	var address string
+	var address, output string
 	c := &cobra.Command{
-		Use:   "peers",
+		Use:   "peers [NAME]",
 		Short: "show how this node's BGP sessions stand",
 		Long: `Show how this node's BGP sessions stand: run it where the daemon runs, as in
 
   kubectl exec -n holdfast-system POD -- /holdfast peers
 
-ADVERTISED counts the IPv4 and the IPv6 prefixes that the router has been told.`,
-		RunE: func(c *cobra.Command, _ []string) error {
+ADVERTISED counts the IPv4 and the IPv6 prefixes that the router has been told. With
+the name of a BGPPeer, or with -o wide, all that is known of a session is shown, as
+by a router's "show bgp neighbor": addresses, timers and capabilities that were agreed
+on, messages, how often it came up and was lost, and BFD.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage(errors.New("holdfast peers takes the name of one BGPPeer, or none"))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if output != "" && output != "wide" {
+				return usage(fmt.Errorf("--output=%q is not known: wide, or none", output))
+			}
+			ask := url.Values{}
+			if output != "" {
+				ask.Set("output", output)
+			}
+			if len(args) > 0 {
+				ask.Set("name", args[0])
+			}
 			ctx, cancel := context.WithTimeout(c.Context(), 10*time.Second)
 			defer cancel()
-			return fetch(ctx, "http://"+address+"/peers", c.OutOrStdout())
+			return fetch(ctx, "http://"+address+"/peers?"+ask.Encode(), c.OutOrStdout())
 		},
 	}
+	c.Flags().StringVarP(&output, "output", "o", "", "wide: all that is known of each session; without it, a table")
 	c.Flags().StringVar(&address, "health-address", defaultHealth, "what the daemon was given as --health-address")
 	return c
 }
@@ -47,6 +70,13 @@ func fetch(ctx context.Context, url string, to io.Writer) error {
 		return fmt.Errorf("asking the daemon: %w; does it run here?", err)
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusNotFound {
+		why, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
+		if err != nil {
+			return fmt.Errorf("reading the daemon's answer: %w", err)
+		}
+		return errors.New(strings.TrimSpace(string(why)))
+	}
 	if answer.StatusCode != http.StatusOK {
 		return errors.New("asking the daemon: it answers " + answer.Status)
 	}
@@ -54,15 +84,28 @@ func fetch(ctx context.Context, url string, to io.Writer) error {
 	return err
 }
 
-// servePeers answers with a table for people.
-func (h *halves) servePeers(w http.ResponseWriter, _ *http.Request) {
+// servePeers answers people: with a table, or with all that is known of the peer that
+// is named, or of each.
+func (h *halves) servePeers(w http.ResponseWriter, r *http.Request) {
+	name, peers := r.FormValue("name"), h.speaker.Peers()
+	if name != "" {
+		peers = slices.DeleteFunc(peers, func(p speaker.Peer) bool { return p.Name != name })
+		if len(peers) == 0 {
+			http.Error(w, fmt.Sprintf("no BGPPeer %q selects this node, or it has no session here", name), http.StatusNotFound)
+			return
+		}
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	printPeers(w, h.speaker.Peers(), time.Now())
+	if name != "" || r.FormValue("output") == "wide" {
+		detailPeers(w, peers, time.Now())
+		return
+	}
+	printPeers(w, peers, time.Now())
 }
 
-func printPeers(w io.Writer, peers []bgp.PeerStatus, now time.Time) {
+func printPeers(w io.Writer, peers []speaker.Peer, now time.Time) {
 	if len(peers) == 0 {
-		fmt.Fprintln(w, "No BGPPeer selects this node.")
+		fmt.Fprintln(w, nobody)
 		return
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -87,24 +130,31 @@ func printPeers(w io.Writer, peers []bgp.PeerStatus, now time.Time) {
 	}
 	_ = t.Flush() // as far as the reader is there
 	for _, p := range peers {
-		var why []string
-		if p.Frozen {
-			why = append(why, "its BGPPeer cannot be used as it stands (see its status); the session stays as it is")
-		}
-		if p.State != bgp.Established {
-			why = append(why, cmp.Or(p.LastError, p.Reason))
-		}
-		if p.Pending {
-			why = append(why, "times and router ID as its BGPPeer has them now count from the next session on")
-		}
-		why = append(why, p.Problem)
-		if p.BFD != nil {
-			why = append(why, p.BFD.Trouble)
-		}
-		if text := strings.Join(nonEmpty(why), "; "); text != "" {
+		if text := strings.Join(remarks(p), "; "); text != "" {
 			fmt.Fprintf(w, "%s: %s\n", p.Name, text)
 		}
 	}
+}
+
+const nobody = "No BGPPeer selects this node."
+
+// remarks are what is not as it should be.
+func remarks(p speaker.Peer) []string {
+	var why []string
+	if p.Frozen {
+		why = append(why, "its BGPPeer cannot be used as it stands (see its status); the session stays as it is")
+	}
+	if p.State != bgp.Established {
+		why = append(why, cmp.Or(p.LastError, p.Reason))
+	}
+	if p.Pending {
+		why = append(why, "times and router ID as its BGPPeer has them now count from the next session on")
+	}
+	why = append(why, p.Problem)
+	if p.BFD != nil {
+		why = append(why, p.BFD.Trouble)
+	}
+	return nonEmpty(why)
 }
 
 func nonEmpty(texts []string) (out []string) {
