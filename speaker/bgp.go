@@ -28,6 +28,7 @@ func (s *Speaker) SetSessions(sessions []peering.Session) {
 	peers := make([]bgp.Peer, len(sessions))
 	for i, session := range sessions {
 		peers[i] = peerOf(session)
+		peers[i].RestartTime = s.restartTime
 	}
 	s.do(func(now time.Time) {
 		drain := s.core.times.Drain

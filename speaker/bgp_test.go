@@ -20,6 +20,7 @@ import (
 // A scribe writes down what routers would be told.
 type scribe struct {
 	mu     sync.Mutex
+	peers  []bgp.Peer
 	last   []string // "prefix router", with " going" where it is asked to leave
 	status []bgp.PeerStatus
 	closed string
@@ -30,7 +31,7 @@ func (s *scribe) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (s *scribe) Set(prefixes []bgp.Prefix, peers []bgp.Peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = []string{}
+	s.last, s.peers = []string{}, slices.Clone(peers)
 	for _, p := range prefixes {
 		for _, peer := range peers {
 			if len(p.Peers) > 0 && !slices.Contains(p.Peers, peer.Name) {
@@ -128,6 +129,29 @@ func TestAlwaysAsksALostRouterToLeaveFirst(t *testing.T) {
 		told.says(t, "when one has come back in time", "192.0.2.1/32 t0", "192.0.2.1/32 t1")
 		time.Sleep(2 * testDrain)
 		told.says(t, "after that", "192.0.2.1/32 t0", "192.0.2.1/32 t1")
+	})
+}
+
+// Routers are told how long to wait for the next daemon.
+func TestRestartTimeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := &scribe{}
+		s := New(Config{
+			Node: "a", RestartTime: 5 * time.Minute,
+			BGP:  func(bgp.Config) Advertiser { return told },
+			Wire: func(layer2.Config) Wire { return noWire{} },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() { s.loop(ctx) })
+		s.SetSessions(sessions("t0"))
+		s.Set(allocator.Placement{})
+		synctest.Wait()
+		cancel()
+		done.Wait()
+		if len(told.peers) != 1 || told.peers[0].RestartTime != 5*time.Minute {
+			t.Errorf("peers: %+v", told.peers)
+		}
 	})
 }
 

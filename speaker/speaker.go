@@ -166,6 +166,10 @@ type Config struct {
 	Announcing func()
 	// Listen is the TCP port on which BGP routers may connect; 0: none.
 	Listen uint16
+	// RestartTime is bgp.Peer.RestartTime: how long routers with graceful restart keep
+	// the routes of a node whose daemon does not come back. 1 s to 4095 s, in whole
+	// seconds (RFC 4724 §3); 0: 120 s.
+	RestartTime time.Duration
 	// Advertising, if set, is told after what [Speaker.Advertised] returns may have
 	// changed. It must not block.
 	Advertising func()
@@ -198,6 +202,7 @@ type Speaker struct {
 	wire        Wire
 	bgp         Advertiser
 	advertising func()
+	restartTime time.Duration
 	gossip      *gossip
 	health      *health
 
@@ -224,7 +229,7 @@ func New(c Config) *Speaker {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Speaker{
-		node: c.Node, log: c.Log, notify: c.Notify, session: c.Session, announcing: c.Announcing, advertising: c.Advertising,
+		node: c.Node, log: c.Log, notify: c.Notify, session: c.Session, announcing: c.Announcing, advertising: c.Advertising, restartTime: c.RestartTime,
 		core:   newCore(c.Node, uint64(time.Now().UnixNano()), c.Times),
 		routes: newRoutes(c.Node, c.Times),
 		wakeup: make(chan struct{}, 1), done: make(chan struct{}), turned: make(chan struct{}, 1),

@@ -36,7 +36,8 @@ type flags struct {
 
 	leaseDuration, renewDeadline, renewPeriod, retryPeriod time.Duration
 
-	bgpPort uint16
+	bgpPort    uint16
+	bgpRestart time.Duration
 
 	health, metrics string
 
@@ -64,6 +65,7 @@ func (f *flags) add(set *pflag.FlagSet, getenv func(string) string) {
 	set.StringArrayVar(&f.exclude, "exclude-interface", nil, "regular expression of interface names on which nothing is announced unless an advertisement names the interface; may be repeated, and then takes the place of the built-in list ("+builtin()+"); \"\" excludes none")
 
 	set.DurationVar(&f.times.Drain, "bgp-drain", 3*time.Second, "how long BGP routers that know GRACEFUL_SHUTDOWN (RFC 8326) have to prefer other nodes, before this one withdraws a route that it still serves, because the node is drained, holdfast is removed, or an advertisement is changed: 0s (withdraw at once) to 1m. The pod's terminationGracePeriodSeconds must be longer")
+	set.DurationVar(&f.bgpRestart, "bgp-restart-time", 120*time.Second, "how long BGP routers with graceful restart (RFC 4724) keep the routes of a node whose holdfast does not come back, as when it is rebooted without the kubelet's graceful node shutdown: 1s to 4095s, in whole seconds. It must be longer than the restart or the upgrade of a pod takes")
 	set.Uint16Var(&f.bgpPort, "bgp-listen-port", 0, "TCP port on which BGP routers may connect, 179 as a rule; 0: only holdfast connects, and leaves the port to another BGP daemon of the node")
 
 	set.BoolVar(&f.times.TakeUsed, "announce-used", false, "announce an address also if a machine that is no node of the cluster answers for it already")
@@ -109,6 +111,10 @@ func (f *flags) check() error {
 	within("dwell", f.times.Dwell, 100*time.Millisecond, time.Minute)
 	within("look-around", f.times.Start, 100*time.Millisecond, time.Minute)
 	within("bgp-drain", f.times.Drain, 0, time.Minute)
+	within("bgp-restart-time", f.bgpRestart, time.Second, 4095*time.Second)
+	if f.bgpRestart%time.Second != 0 {
+		refuse("--bgp-restart-time=%s is not a whole number of seconds, and BGP cannot say anything else", f.bgpRestart)
+	}
 	if f.gossip.Port < 1 || f.gossip.Port > 65535 {
 		refuse("--gossip-port=%d is out of range: 1 to 65535", f.gossip.Port)
 	}

@@ -75,7 +75,7 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 	}
 	var h halves
 	h.speaker = speaker.New(speaker.Config{
-		Node: f.node, Log: log, Exclude: exclude, Times: f.times, Gossip: f.gossip, Listen: f.bgpPort,
+		Node: f.node, Log: log, Exclude: exclude, Times: f.times, Gossip: f.gossip, Listen: f.bgpPort, RestartTime: f.bgpRestart,
 		Notify:      h.notify,
 		Session:     h.session,
 		Announcing:  func() { h.controller.Announcing() },
