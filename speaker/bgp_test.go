@@ -132,6 +132,56 @@ func TestAlwaysAsksALostRouterToLeaveFirst(t *testing.T) {
 	})
 }
 
+// A BGPPeer that is renamed is another peer with the same router, which takes no second
+// session: the new one comes when the old one has left and said goodbye, at once after
+// that, and without ever being there beside it.
+func TestRenamedPeerWaitsForTheOldOne(t *testing.T) {
+	router := func(name, addr string) peering.Session {
+		return peering.Session{Name: name, Address: netip.MustParseAddr(addr), IPv4: true}
+	}
+	routing(t, func(t *testing.T, s *Speaker, told *scribe) {
+		s.SetSessions([]peering.Session{router("old", "10.0.0.1"), router("t1", "10.0.0.2")})
+		synctest.Wait()
+		time.Sleep(2 * testDrain) // those of the beginning are gone
+		told.says(t, "at first", "192.0.2.1/32 old", "192.0.2.1/32 t1")
+		renamed := []peering.Session{router("new", "10.0.0.1"), router("t1", "10.0.0.2"), router("t2", "10.0.0.3")}
+		s.SetSessions(renamed)
+		told.says(t, "when it is renamed", "192.0.2.1/32 old going", "192.0.2.1/32 t1", "192.0.2.1/32 t2")
+		time.Sleep(testDrain / 2)
+		s.SetSessions(renamed)
+		told.says(t, "when that is said again", "192.0.2.1/32 old going", "192.0.2.1/32 t1", "192.0.2.1/32 t2")
+		time.Sleep(testDrain / 2)
+		told.says(t, "when its time is over", "192.0.2.1/32 t1", "192.0.2.1/32 t2")
+		s.SetSessions(renamed)
+		told.says(t, "when that is said again while it says goodbye", "192.0.2.1/32 t1", "192.0.2.1/32 t2")
+		time.Sleep(goodbye)
+		told.says(t, "after that", "192.0.2.1/32 new", "192.0.2.1/32 t1", "192.0.2.1/32 t2")
+
+		s.SetSessions([]peering.Session{router("old", "10.0.0.1"), router("t1", "10.0.0.2"), router("t2", "10.0.0.3")})
+		s.SetSessions(renamed)
+		told.says(t, "when it is renamed back and forth", "192.0.2.1/32 new", "192.0.2.1/32 t1", "192.0.2.1/32 t2")
+		time.Sleep(2 * testDrain)
+		told.says(t, "and for good", "192.0.2.1/32 new", "192.0.2.1/32 t1", "192.0.2.1/32 t2")
+	})
+	// Without a route nothing is lost: it takes the goodbye only.
+	routing(t, func(t *testing.T, s *Speaker, told *scribe) {
+		s.Set(allocator.Placement{Gone: []netip.Addr{routed[0]}})
+		s.SetSessions([]peering.Session{router("old", "10.0.0.1")})
+		synctest.Wait()
+		time.Sleep(2 * testDrain)
+		s.SetSessions([]peering.Session{router("new", "10.0.0.1")})
+		synctest.Wait()
+		if len(told.peers) != 0 {
+			t.Errorf("beside the old one, or at once: %+v", told.peers)
+		}
+		time.Sleep(goodbye)
+		synctest.Wait()
+		if len(told.peers) != 1 || told.peers[0].Name != "new" {
+			t.Errorf("after the goodbye: %+v", told.peers)
+		}
+	})
+}
+
 // Routers are told how long to wait for the next daemon.
 func TestRestartTimeIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
