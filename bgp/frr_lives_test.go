@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"holdfast.dev/holdfast/bgp/bfd"
 	"holdfast.dev/holdfast/deploy/router"
 )
 
@@ -22,6 +21,11 @@ var frrLives = []row{
 		name: "external AS where ours is wanted",
 		bgp:  "neighbor {our4} remote-as external",
 		peer: over4(func(p *Peer) { p.PeerAS, p.Internal = 0, true }), check: refused("Bad Peer AS"),
+	},
+	{
+		name: "our AS where an external one is wanted",
+		bgp:  "neighbor {our4} remote-as internal",
+		peer: over4(func(p *Peer) { p.MyAS, p.PeerAS, p.External = routerAS, 0, true }), check: refused("is 65000, which is ours, and another is expected"),
 	},
 	{
 		name: "another AS than expected",
@@ -77,20 +81,17 @@ var frrLives = []row{
 	},
 	{
 		name:    "link bandwidth", // two nodes, one of which has three times the weight
-		prepare: func(t *testing.T, c cable) { newCable(frrNS, c.n+secondCable).lay(t) },
+		prepare: func(t *testing.T, c cable) { c.second().lay(t) },
 		bgp:     "neighbor {our4} remote-as external\n neighbor {second4} remote-as external",
 		peer:    over4(func(p *Peer) { p.IPv6 = false }),
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			second := newCable(frrNS, c.n+secondCable)
-			other := run(t, Config{RouterID: netip.MustParseAddr("10.9.9.8")})
-			n.Set([]Prefix{{Prefix: c.prefix4, Weight: 1}}, []Peer{p})
-			p.Address, p.MyAS = second.their4, ourAS+1
-			other.Set([]Prefix{{Prefix: c.prefix4, Weight: 3}}, []Peer{p})
-			waitWeights(t, r, c.prefix4, 1, 3)
-			p.Address, p.MyAS = c.their4, ourAS
-			n.Set([]Prefix{{Prefix: c.prefix4, Weight: 3}}, []Peer{p})
-			waitWeights(t, r, c.prefix4, 1, 1)
-		},
+		check:   func(t *testing.T, r *router.Router, n *node, c cable, p Peer) { weighed(t, r, n, c, p, ourAS+1) },
+	},
+	{
+		name:    "link bandwidth, internal",
+		prepare: func(t *testing.T, c cable) { c.second().lay(t) },
+		bgp:     "neighbor {our4} remote-as internal\n neighbor {second4} remote-as internal",
+		peer:    over4(func(p *Peer) { p.MyAS, p.PeerAS, p.IPv6 = routerAS, 0, false }),
+		check:   func(t *testing.T, r *router.Router, n *node, c cable, p Peer) { weighed(t, r, n, c, p, routerAS) },
 	},
 	{
 		name: "GRACEFUL_SHUTDOWN",
@@ -104,11 +105,11 @@ var frrLives = []row{
 	},
 	{
 		name:    "GRACEFUL_SHUTDOWN, internal", // two nodes, the better one of which is drained
-		prepare: func(t *testing.T, c cable) { newCable(frrNS, c.n+secondCable).lay(t) },
+		prepare: func(t *testing.T, c cable) { c.second().lay(t) },
 		bgp:     "neighbor {our4} remote-as internal\n neighbor {second4} remote-as internal",
 		peer:    over4(func(p *Peer) { p.MyAS, p.PeerAS, p.IPv6 = routerAS, 0, false }),
 		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			second := newCable(frrNS, c.n+secondCable)
+			second := c.second()
 			other := run(t, Config{RouterID: netip.MustParseAddr("10.9.9.8")})
 			better := Prefix{Prefix: c.prefix4, LocalPref: 200}
 			n.Set([]Prefix{better}, []Peer{p})
@@ -183,90 +184,6 @@ var frrLives = []row{
 		},
 	},
 	{
-		name: "source and TTL security changed, with graceful restart", mayFall: true,
-		bgp: "neighbor {our4} remote-as external\n neighbor {our4} ttl-security hops 1", ipv6: "neighbor {our4} activate",
-		peer: over4(func(p *Peer) { p.GracefulRestart = true }),
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			forwardsBoth(t, r, n, c, p)
-			p.Source, p.TTLSecurity = c.our4, true
-			if gone := renewed(t, r, n, c, p); gone != nil {
-				t.Error(gone)
-			}
-			if !restarted(t, r, c) {
-				t.Error("FRR has not been told of a restart")
-			}
-		},
-	},
-	{
-		name: "source and TTL security changed, without graceful restart", mayFall: true, // the check above sees what it is for
-		bgp: "neighbor {our4} remote-as external\n neighbor {our4} ttl-security hops 1", ipv6: "neighbor {our4} activate",
-		peer: over4(),
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			forwardsBoth(t, r, n, c, p)
-			p.Source, p.TTLSecurity = c.our4, true
-			if renewed(t, r, n, c, p) == nil {
-				t.Error("the routes stayed")
-			}
-			if restarted(t, r, c) {
-				t.Error("FRR has been told of a restart")
-			}
-		},
-	},
-	{
-		name: "a restart with graceful restart",
-		bgp:  "neighbor {our4} remote-as external", ipv6: "neighbor {our4} activate",
-		peer: over4(func(p *Peer) { p.GracefulRestart = true }),
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			forwardsBoth(t, r, n, c, p)
-			if gone := restart(t, r, n, c, p); gone != nil {
-				t.Error(gone)
-			}
-		},
-	},
-	{
-		name: "a restart without graceful restart", // the check above sees what it is for
-		bgp:  "neighbor {our4} remote-as external", ipv6: "neighbor {our4} activate",
-		peer: over4(),
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			forwardsBoth(t, r, n, c, p)
-			if restart(t, r, n, c, p) == nil {
-				t.Error("the routes stayed")
-			}
-		},
-	},
-	{
-		name: "a restart with graceful restart, shorter than the detection time of BFD",
-		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} bfd\n neighbor {our4} bfd profile patient", ipv6: "neighbor {our4} activate",
-		peer: over4(func(p *Peer) {
-			p.GracefulRestart = true
-			p.BFD = &bfd.Profile{Multiplier: 10}
-		}),
-		serial: true, mayFall: true, // when FRR makes that session anew
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			forwardsBoth(t, r, n, c, p)
-			waitFor(t, "the BFD session that FRR makes anew when BGP has come up", func() error {
-				var peers []struct{ Peer, Local, Status string }
-				must(t, r.JSON("show bfd peers json", &peers))
-				for _, q := range peers {
-					if q.Peer == c.our4.String() && q.Local == c.their4.String() && q.Status == "up" {
-						return nil
-					}
-				}
-				return fmt.Errorf("there are %+v", peers)
-			})
-			waitFor(t, "BFD at its pace", func() error {
-				if s := n.status(p.Name); s.State != Established || s.BFD.State != bfd.Up || s.BFD.TransmitEvery != bfd.DefaultInterval {
-					return fmt.Errorf("%s, BFD is %+v", s.State, s.BFD)
-				}
-				return nil
-			})
-			forwardsBoth(t, r, n, c, p)
-			if gone := restart(t, r, n, c, p); gone != nil {
-				t.Error(gone)
-			}
-		},
-	},
-	{
 		name: "the router is shut down with a message", mayFall: true,
 		bgp: "neighbor {our4} remote-as external", ipv6: "neighbor {our4} activate",
 		peer: over4(),
@@ -291,26 +208,16 @@ var frrLives = []row{
 			}
 		},
 	},
-	{
-		name: "BFD",
-		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} bfd\n neighbor {our4} bfd profile fast", ipv6: "neighbor {our4} activate",
-		peer: over4(func(p *Peer) { p.BFD = fastBFD }), serial: true, // the port of BFD is one for all
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			forwardsBoth(t, r, n, c, p)
-			waitBFD(t, n, p.Name, bfd.Up)
-			must(t, r.Configure(c.fill("bfd\n profile fast\n  shutdown\n")))
-			waitBFD(t, n, p.Name, bfd.Down)
-			if s := n.status(p.Name); s.State != Established { // RFC 5882 §3.2: it is meant
-				t.Errorf("with BFD AdminDown at the router, the session is %s: %s", s.State, s.Reason)
-			}
-			must(t, r.Configure(c.fill("bfd\n profile fast\n  no shutdown\n")))
-			waitBFD(t, n, p.Name, bfd.Up)
-			must(t, r.Signal(stop, "bfdd"))
-			waitReason(t, n, p.Name, "BFD has found the router dead")
-			must(t, r.Signal(resume, "bfdd"))
-			waitBFD(t, n, p.Name, bfd.Up)
-			forwardsBoth(t, r, n, c, p)
-		},
-		mayFall: true,
-	},
+}
+
+// weighed has a second node advertise three times the weight, and then both the same.
+func weighed(t *testing.T, r *router.Router, n *node, c cable, p Peer, secondAS uint32) {
+	other := run(t, Config{RouterID: netip.MustParseAddr("10.9.9.8")})
+	n.Set([]Prefix{{Prefix: c.prefix4, Weight: 1}}, []Peer{p})
+	there := p
+	there.Address, there.MyAS = c.second().their4, secondAS
+	other.Set([]Prefix{{Prefix: c.prefix4, Weight: 3}}, []Peer{there})
+	waitWeights(t, r, c.prefix4, 1, 3)
+	n.Set([]Prefix{{Prefix: c.prefix4, Weight: 3}}, []Peer{p})
+	waitWeights(t, r, c.prefix4, 1, 1)
 }

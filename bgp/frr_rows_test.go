@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -10,7 +9,7 @@ import (
 	"holdfast.dev/holdfast/deploy/router"
 )
 
-var frrRows = slices.Concat(frrWays, frrLives)
+var frrRows = slices.Concat(frrWays, frrLives, frrRestarts)
 
 // frrWays are the rows about how a session comes up.
 var frrWays = []row{
@@ -44,7 +43,7 @@ var frrWays = []row{
 	{
 		name: "both families over IPv6, without RFC 8950",
 		bgp:  "neighbor {our6} remote-as external", ipv6: "neighbor {our6} activate",
-		peer: over6(), check: forwardsBoth,
+		peer: over6(), check: withoutExtendedNextHop,
 	},
 	{
 		name: "IPv4 alone, for longer than the hold time",
@@ -79,27 +78,29 @@ var frrWays = []row{
 		check: corrected("s3cret"),
 	},
 	{
+		name: "wrong MD5 password over IPv6, then the right one",
+		bgp:  "neighbor {our6} remote-as external\n neighbor {our6} password s3cret", ipv6: "neighbor {our6} activate",
+		peer:  over6(func(p *Peer) { p.Password = "wrong" }),
+		check: corrected("s3cret"),
+	},
+	{
 		name: "password changed on both sides", mayFall: true, // FRR ends sessions whose password changes
 		bgp: "neighbor {our4} remote-as external\n neighbor {our4} password old\n neighbor {our4} timers connect 1", ipv6: "neighbor {our4} activate",
 		peer: over4(func(p *Peer) { p.Password = "old" }),
-		check: func(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
-			forwardsBoth(t, r, n, c, p)
-			p.Password = "new"
-			n.Set(c.prefixes(), []Peer{p})
+		check: rekeyed(func(t *testing.T, r *router.Router, c cable) {
 			must(t, r.Configure(c.fill("router bgp 65000\n neighbor {our4} password new\n")))
-			waitFor(t, "another session", func() error {
-				if s := n.status(p.Name); s.State != Established || s.Ups < 2 {
-					return fmt.Errorf("%s: %s", s.State, s.Reason)
-				}
-				return nil
-			})
-			forwardsBoth(t, r, n, c, p)
-		},
+		}),
 	},
 	{
 		name: "multihop", prepare: routeFar,
 		bgp: "neighbor {our4} remote-as external\n neighbor {our4} ebgp-multihop 5\n neighbor {our4} update-source {far}", ipv6: "neighbor {our4} activate",
 		peer: overFar, check: forwardsBoth,
+	},
+	{
+		name: "multihop with BFD, and a router between", prepare: routeThrough, mayFall: true,
+		bgp:  "neighbor {second4} remote-as external\n neighbor {second4} ebgp-multihop 2\n neighbor {second4} update-source {far}\n neighbor {second4} bfd\n neighbor {second4} bfd profile fast",
+		ipv6: "neighbor {second4} activate",
+		peer: overMiddle, check: livesThrough,
 	},
 	{
 		name: "TTL security at the router",
@@ -131,6 +132,12 @@ var frrWays = []row{
 		name: "router connects, with MD5, over IPv6",
 		bgp:  "neighbor {our6} remote-as external\n neighbor {our6} port 1802\n neighbor {our6} timers connect 1\n neighbor {our6} password in", ipv6: "neighbor {our6} activate",
 		config: Config{Listen: 1802}, peer: over6(func(p *Peer) { p.Port, p.Password = 9, "in" }),
+		check: forwardsBoth,
+	},
+	{
+		name: "router connects, with TTL security",
+		bgp:  "neighbor {our4} remote-as external\n neighbor {our4} port 1806\n neighbor {our4} timers connect 1\n neighbor {our4} ttl-security hops 1", ipv6: "neighbor {our4} activate",
+		config: Config{Listen: 1806}, peer: over4(func(p *Peer) { p.Port, p.TTLSecurity = 9, true }),
 		check: forwardsBoth,
 	},
 	{

@@ -107,6 +107,17 @@ func waitBFD(t *testing.T, n *node, name string, want bfd.State) {
 	})
 }
 
+// waitPace waits until a session and its BFD, of the default intervals, have come to rest.
+func waitPace(t *testing.T, n *node, p Peer) {
+	t.Helper()
+	waitFor(t, "BFD at its pace", func() error {
+		if s := n.status(p.Name); s.State != Established || s.BFD.State != bfd.Up || s.BFD.TransmitEvery != bfd.DefaultInterval {
+			return fmt.Errorf("%s, BFD is %+v", s.State, s.BFD)
+		}
+		return nil
+	})
+}
+
 // waitWeights waits until the router spreads a prefix over two next hops like this.
 func waitWeights(t *testing.T, r *router.Router, prefix netip.Prefix, first, second int) {
 	t.Helper()

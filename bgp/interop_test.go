@@ -24,16 +24,17 @@ const stop, resume = syscall.SIGSTOP, syscall.SIGCONT
 // A row is one way to speak with a router.
 type row struct {
 	name string
-	// lines of FRR's "router bgp", "address-family ipv4 unicast" and "ipv6 unicast"
-	bgp, ipv4, ipv6 string
-	peer            func(c cable) Peer
-	config          Config
-	check           func(t *testing.T, r *router.Router, n *node, c cable, p Peer)
-	prepare         func(t *testing.T, c cable)
-	withoutGlobal6  bool // on the cable
-	mayFall         bool // the session ends meanwhile
-	collides        bool // both connect, and while the session comes up, each end may decide for another connection
-	serial          bool // not beside other rows
+	// lines of FRR's "router bgp", "address-family ipv4 unicast" and "ipv6 unicast"; of
+	// BIRD's "protocol bgp", and also other protocols
+	bgp, ipv4, ipv6, also string
+	peer                  func(c cable) Peer
+	config                Config
+	check                 func(t *testing.T, r *router.Router, n *node, c cable, p Peer)
+	prepare               func(t *testing.T, c cable)
+	withoutGlobal6        bool // on the cable
+	mayFall               bool // the session ends meanwhile
+	collides              bool // both connect, and while the session comes up, each end may decide for another connection
+	serial                bool // not beside other rows
 }
 
 // plain is the peer that most rows change something of.
@@ -112,8 +113,22 @@ func TestFRR(t *testing.T) {
 }
 
 // bfdPort is held by the row whose Advertiser has BFD sessions: it listens on one
-// port for all.
-var bfdPort sync.Mutex
+// port for all. For IPv6, and for routers that are further than one hop, it has others.
+var bfdPort, bfdPort6, bfdPortMultihop sync.Mutex
+
+func holdPort(t *testing.T, p Peer) {
+	port := &bfdPort
+	switch {
+	case p.BFD == nil:
+		return
+	case p.Multihop:
+		port = &bfdPortMultihop
+	case p.Address.Is6():
+		port = &bfdPort6
+	}
+	port.Lock()
+	t.Cleanup(port.Unlock)
+}
 
 // runRows runs all rows at once: each has its own cable, its own prefixes, and
 // its own Advertiser.
@@ -121,13 +136,11 @@ func runRows(t *testing.T, r *router.Router, rows []row, cables []cable) {
 	t.Run("row", func(t *testing.T) {
 		for i, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
-				if row.serial {
-					bfdPort.Lock()
-					t.Cleanup(bfdPort.Unlock)
-				} else {
+				if !row.serial {
 					t.Parallel()
 				}
 				p := row.peer(cables[i])
+				holdPort(t, p)
 				n := run(t, row.config)
 				n.Set(cables[i].prefixes(), []Peer{p})
 				row.check(t, r, n, cables[i], p)

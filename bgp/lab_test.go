@@ -40,11 +40,19 @@ type cable struct {
 	prefix4        netip.Prefix
 	prefix6        netip.Prefix
 	routerNS       string
+	ourNS          string // of the end that is not the router's
 	withoutGlobal6 bool
 }
 
-// secondCable is between the numbers of a row's cable and its second one.
-const secondCable = 100
+// secondCable and thirdCable are between the numbers of a row's cable and those of others
+// that it may have.
+const secondCable, thirdCable = 100, 200
+
+func (c cable) second() cable { return newCable(c.routerNS, c.n+secondCable) }
+func (c cable) third() cable  { return newCable(c.routerNS, c.n+thirdCable) }
+
+// middle is the namespace between the second and the third cable, if there is one.
+func (c cable) middle() string { return "mid" + c.here }
 
 func newCable(ns string, n int) cable {
 	c := cable{n: n, routerNS: ns, here: fmt.Sprintf("%s%d", ns[:3], n), there: fmt.Sprintf("eth%d", n)}
@@ -66,20 +74,24 @@ func newCable(ns string, n int) cable {
 
 // fill puts the cable's names into text.
 func (c cable) fill(text string) string {
+	if strings.Contains(text, "{second") || strings.Contains(text, "{third") {
+		text = strings.NewReplacer("{second4}", c.second().our4.String(), "{second6}", c.second().our6.String(),
+			"{third4}", c.third().our4.String(), "{third6}", c.third().our6.String()).Replace(text)
+	}
 	return strings.NewReplacer("{our4}", c.our4.String(), "{our6}", c.our6.String(),
 		"{their4}", c.their4.String(), "{their6}", c.their6.String(), "{there}", c.there, "{far}", c.far.String(),
-		"{n}", fmt.Sprint(c.n), "{second4}", fmt.Sprintf("10.0.%d.2", c.n+secondCable)).Replace(text)
+		"{n}", fmt.Sprint(c.n)).Replace(text)
 }
 
 func (c cable) lay(t testing.TB) {
-	must(t, world.AddCable("", c.here, c.routerNS, c.there))
+	must(t, world.AddCable(c.ourNS, c.here, c.routerNS, c.there))
 	ours := []string{fmt.Sprintf("addr add %s/30 dev %s", c.our4, c.here)}
 	theirs := []string{fmt.Sprintf("addr add %s/30 dev %s", c.their4, c.there)}
 	if !c.withoutGlobal6 {
 		ours = append(ours, fmt.Sprintf("addr add %s/64 dev %s nodad", c.our6, c.here))
 		theirs = append(theirs, fmt.Sprintf("addr add %s/64 dev %s nodad", c.their6, c.there))
 	}
-	must(t, world.IP("", ours...))
+	must(t, world.IP(c.ourNS, ours...))
 	must(t, world.IP(c.routerNS, theirs...))
 }
 
@@ -184,7 +196,7 @@ func (n *node) waitState(name string, want State) PeerStatus {
 	return s
 }
 
-// seen tells whether a session was reported to have left Established.
+// fell is why sessions were reported to have left Established.
 func (n *node) fell() (why []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
