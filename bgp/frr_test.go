@@ -156,11 +156,12 @@ func waitHop(t *testing.T, r *router.Router, prefix netip.Prefix, want netip.Add
 }
 
 // watch looks at the router's next hops of prefixes until the returned function
-// is called, which tells of one that had none meanwhile.
-func watch(r *router.Router, prefixes ...netip.Prefix) (stop func() (gone error)) {
+// is called, which tells of one that had none meanwhile. Ended: it has seen one.
+func watch(r *router.Router, prefixes ...netip.Prefix) (stop func() (gone error), ended <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
-	watched := make(chan error, 1)
+	watched, end := make(chan error, 1), make(chan struct{})
 	go func() {
+		defer close(end)
 		for ctx.Err() == nil {
 			for _, prefix := range prefixes {
 				if hops, err := r.NextHops(prefix); err != nil || len(hops) == 0 {
@@ -172,15 +173,31 @@ func watch(r *router.Router, prefixes ...netip.Prefix) (stop func() (gone error)
 		}
 		watched <- nil
 	}()
-	return func() error { cancel(); return <-watched }
+	return func() error { cancel(); return <-watched }, end
 }
 
 // restart ends a node as a killed process does, and starts it again. It tells
 // which route was gone meanwhile.
 func restart(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone error) {
-	watched := watch(r, c.prefix4, c.prefix6)
+	us := n.status(p.Name).Local.Addr()
+	watched, ended := watch(r, c.prefix4, c.prefix6)
 	n.end()
-	time.Sleep(500 * time.Millisecond) // for as long nobody is there
+	waitFor(t, "the router to see that nobody is there", func() error {
+		if up, err := r.BGP(); err != nil || up[us] {
+			return fmt.Errorf("its session with %s is up; %v", us, err)
+		}
+		return nil
+	})
+	if !p.GracefulRestart {
+		waitFor(t, "a route to go", func() error {
+			select {
+			case <-ended:
+				return nil
+			default:
+				return errors.New("all are there")
+			}
+		})
+	}
 	next := run(t, Config{Restarting: true})
 	next.Set(c.prefixes(), []Peer{p})
 	next.waitState(p.Name, Established)
@@ -194,14 +211,14 @@ func restart(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone err
 	if p.BFD != nil {
 		waitBFD(t, next, p.Name, bfd.Up)
 	}
-	time.Sleep(300 * time.Millisecond) // for the router to drop what is stale
+	waitSettled(t, r, next, c, p)
 	return watched()
 }
 
 // renewed changes a node's peer and waits for the session that follows. It tells
 // which route was gone meanwhile.
 func renewed(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone error) {
-	watched := watch(r, c.prefix4, c.prefix6)
+	watched, _ := watch(r, c.prefix4, c.prefix6)
 	n.Set(c.prefixes(), []Peer{p})
 	waitFor(t, "another session", func() error {
 		if s := n.status(p.Name); s.State != Established || s.Ups != 2 || s.Sent.Updates < 8 { // two prefixes, two ends of RIB, twice
@@ -210,11 +227,29 @@ func renewed(t *testing.T, r *router.Router, n *node, c cable, p Peer) (gone err
 		return nil
 	})
 	forwardsBoth(t, r, n, c, p)
-	time.Sleep(300 * time.Millisecond) // for the router to drop what is stale
+	waitSettled(t, r, n, c, p)
 	if why := n.fell(); !slices.Equal(why, []string{"its configuration has changed"}) {
 		t.Errorf("the session ended: %q", why)
 	}
 	return watched()
+}
+
+// waitSettled waits until the router has dropped what it kept of a session before. What it
+// does after that is done after that: a route that comes then.
+func waitSettled(t *testing.T, r *router.Router, n *node, c cable, p Peer) {
+	t.Helper()
+	us := n.status(p.Name).Local.Addr()
+	waitFor(t, "the router to have settled", func() error {
+		if ok, err := r.Settled(us); err != nil || !ok {
+			return fmt.Errorf("with %s: %t, %v", us, ok, err)
+		}
+		return nil
+	})
+	last := netip.MustParsePrefix(fmt.Sprintf("2001:db8:fffe:%d::/64", c.n))
+	n.Set(append(c.prefixes(), Prefix{Prefix: last}), []Peer{p})
+	waitRoute(t, r, last, c.our6)
+	n.Set(c.prefixes(), []Peer{p})
+	waitRoute(t, r, last)
 }
 
 // restarted tells whether FRR has been told of a restart when the session came up.

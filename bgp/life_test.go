@@ -91,7 +91,7 @@ protocol bgp node {
 			p.GracefulRestart = true
 			n.Set(c.prefixes(), []Peer{p})
 			forwardsBoth(t, r, n, c, p)
-			watched := watch(r, c.prefix4, c.prefix6)
+			watched, _ := watch(r, c.prefix4, c.prefix6)
 			must(t, r.Kill(test.killed...))
 			n.waitState(p.Name, Active)
 			must(t, r.Start(bounded(t)))
@@ -101,7 +101,7 @@ protocol bgp node {
 				}
 				return nil
 			})
-			time.Sleep(300 * time.Millisecond) // for the router to drop what is stale
+			waitSettled(t, r, n, c, p)
 			if gone := watched(); gone != nil {
 				t.Error(gone)
 			}

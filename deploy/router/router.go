@@ -67,6 +67,8 @@ type software interface {
 	// bgp and bfd ask for sessions.
 	bgp() question
 	bfd() question
+	// signs are what tells that a graceful restart is over.
+	signs(neighbour netip.Addr) []sign
 	// logs is the directory of the daemons' logs.
 	logs() string
 }
