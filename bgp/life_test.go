@@ -1,9 +1,12 @@
 package bgp
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,20 +43,7 @@ protocol bgp node { local as 65000; neighbor {our4} external; passive on; ipv4 {
 	forwards4(t, r, n, c, p)
 }
 
-// A router with graceful restart that is killed keeps forwarding until it has been told
-// everything again.
-func TestRouterRestartsGracefully(t *testing.T) {
-	t.Parallel()
-	for i, test := range []struct {
-		ns     string
-		start  func(ctx context.Context, ns, config string) (*router.Router, error)
-		config string
-		killed []string
-	}{
-		{"again1", func(ctx context.Context, ns, config string) (*router.Router, error) {
-			return router.StartFRR(ctx, ns, ns, config)
-		},
-			`router bgp 65000
+const frrAgain = `router bgp 65000
  bgp router-id 10.255.0.10
  no bgp ebgp-requires-policy
  bgp graceful-restart
@@ -64,11 +54,9 @@ func TestRouterRestartsGracefully(t *testing.T) {
   neighbor {our4} activate
  exit-address-family
 exit
-`, []string{"bgpd"}},
-		{"again2", func(ctx context.Context, ns, config string) (*router.Router, error) {
-			return router.StartBIRD(ctx, ns, ns, config)
-		},
-			`router id 10.255.0.11;
+`
+
+const birdAgain = `router id 10.255.0.11;
 protocol device { }
 protocol kernel { graceful restart on; ipv4 { import none; export where source = RTS_BGP; }; }
 protocol kernel { graceful restart on; ipv6 { import none; export where source = RTS_BGP; }; }
@@ -77,7 +65,29 @@ protocol bgp node {
 	ipv4 { import all; export none; };
 	ipv6 { import all; export none; };
 }
-`, nil},
+`
+
+// A router with graceful restart that is killed keeps forwarding until it has been told
+// everything again.
+func TestRouterRestartsGracefully(t *testing.T) {
+	t.Parallel()
+	frr := func(ctx context.Context, ns, config string) (*router.Router, error) {
+		return router.StartFRR(ctx, ns, ns, config)
+	}
+	bird := func(ctx context.Context, ns, config string) (*router.Router, error) {
+		return router.StartBIRD(ctx, ns, ns, config)
+	}
+	for i, test := range []struct {
+		ns     string
+		six    bool // the session
+		start  func(ctx context.Context, ns, config string) (*router.Router, error)
+		config string
+		killed []string
+	}{
+		{"again1", false, frr, frrAgain, []string{"bgpd"}},
+		{"again2", false, bird, birdAgain, nil},
+		{"again3", true, frr, frrAgain, []string{"bgpd"}},
+		{"again4", true, bird, birdAgain, nil},
 	} {
 		t.Run(test.ns, func(t *testing.T) {
 			t.Parallel()
@@ -85,10 +95,13 @@ protocol bgp node {
 			c.routerNS, c.here = test.ns, test.ns
 			addRouterNamespace(t, c.routerNS)
 			c.lay(t)
+			p := plain(c, c.their4)
+			if test.six {
+				p.Address, test.config = c.their6, strings.ReplaceAll(test.config, "{our4}", "{our6}")
+			}
+			p.GracefulRestart = true
 			r := router.Started(t)(test.start(bounded(t), test.ns, c.fill(test.config)))
 			n := run(t, Config{})
-			p := plain(c, c.their4)
-			p.GracefulRestart = true
 			n.Set(c.prefixes(), []Peer{p})
 			forwardsBoth(t, r, n, c, p)
 			watched, _ := watch(r, c.prefix4, c.prefix6)
@@ -107,6 +120,48 @@ protocol bgp node {
 			}
 			forwardsBoth(t, r, n, c, p)
 		})
+	}
+}
+
+// Invariant 5: what a router advertises is not looked at, good or bad.
+func TestNeverReadsWhatRoutersAdvertise(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, "")
+	n := run(t, Config{})
+	p := f.peer()
+	prefixes := []Prefix{{Prefix: netip.MustParsePrefix("192.0.2.1/32")}, {Prefix: netip.MustParsePrefix("192.0.2.2/32")}}
+	n.Set(prefixes[:1], []Peer{p})
+	l := f.accept()
+	l.establish(fakeOpen())
+	m := newModel()
+	for m.ends[ipv4] == 0 {
+		must(t, m.apply(l.hearKind(packet.BGP_MSG_UPDATE)))
+	}
+	bodies := [][]byte{
+		{0xff, 0xff, 0, 0},                           // more withdrawn routes than there are octets
+		{0, 0, 0xff, 0xff},                           // more attributes
+		{0, 2, 99, 1, 0, 0},                          // a withdrawn prefix of 99 bits
+		{0, 0, 0, 3, 0x40, 1, 9},                     // an ORIGIN that is longer than the attributes
+		{0, 0, 0, 4, 0x40, 1, 1, 77, 32, 1, 1, 1, 1}, // an unknown ORIGIN, and nothing else that is due
+		bytes.Repeat([]byte{0x5a}, maxMessageLen-headerLen),
+		{0, 5, 32, 192, 0, 2, 1, 0, 0}, // our own prefix, withdrawn
+	}
+	for _, body := range bodies {
+		update := bytes.Clone(keepalive[:16])
+		update = binary.BigEndian.AppendUint16(update, uint16(headerLen+len(body)))
+		l.say(append(append(update, packet.BGP_MSG_UPDATE), body...))
+	}
+	l.say(keepalive)
+	waitFor(t, "everything to be read", func() error {
+		if s := n.status(p.Name); s.Received.Updates != uint64(len(bodies)) || s.Received.Keepalives < 2 {
+			return fmt.Errorf("received %+v; %s: %s", s.Received, s.State, s.LastError)
+		}
+		return nil
+	})
+	n.Set(prefixes, []Peer{p})
+	must(t, m.apply(l.hearKind(packet.BGP_MSG_UPDATE)))
+	if s := n.status(p.Name); len(m.routes) != 2 || s.State != Established || s.Ups != 1 || s.Downs != 0 || s.AdvertisedV4 != 2 {
+		t.Errorf("routes %v, status %+v", m.routes, s)
 	}
 }
 
