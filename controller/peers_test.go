@@ -144,7 +144,7 @@ func TestRefusedAdvertisementStaysInUse(t *testing.T) {
 		if changes := b.step(); len(changes) != 0 {
 			t.Errorf("%q: it is not as it was: %+v", edit, changes)
 		}
-		if got := verdict(b.round); !strings.HasSuffix(got, "; it stays in use as it was before, until holdfast is restarted") {
+		if got := verdict(b.round); !strings.HasSuffix(got, "; it stays in use as it was before, on each node until holdfast is restarted there") {
 			t.Errorf("%q: %s", edit, got)
 		}
 		if facts := b.with(&allocator.Facts{}); !reflect.DeepEqual(facts.BGP, []allocator.BGPAdvertisement{used}) {

@@ -12,9 +12,13 @@
 //  3. Of two objects that cannot both be used, one that is in use as it stands
 //     (Accepted) comes before one that is not, then the older one, then by name. So
 //     no object in use is refused because another of its kind was made or edited.
+//     Before all these comes a BGPPeer that has a session with the same router already
+//     (Facts.Before): an edit of its own does not take it away.
 //  4. Who edits a BGPPeer into nonsense loses no session: a peer that is refused is
 //     Frozen on the nodes that it selects, and only a peer that is gone, or selects a
-//     node no more, ends a session.
+//     node no more, ends a session. What it keeps counts: a peer that cannot be beside
+//     it is refused, so a node never has two sessions with one router, or in two ASes.
+//     Where no plan before is known, after a restart, there is no session to keep.
 //  5. A session without BFD is worth more than none: a profile that cannot be used
 //     is a warning. A session that has BFD keeps it as it was, for a router may drop
 //     the routes when BFD ends.

@@ -63,7 +63,7 @@ func TestRefusedAdvertisementStaysAsItWas(t *testing.T) {
 		for range 2 { // what was kept once is kept on
 			plan := Resolve(f)
 			refused := errorText(plan.AdvertisementVerdicts["a"].Refused)
-			stays := strings.HasSuffix(refused, "; it stays in use as it was before, until holdfast is restarted")
+			stays := strings.HasSuffix(refused, "; it stays in use as it was before, on each node until holdfast is restarted there")
 			if !strings.HasPrefix(refused, c.refused) || (refused == "") != (c.refused == "") || stays != (c.refused != "" && c.want != nil) {
 				t.Errorf("%s: %s", name, refused)
 			}

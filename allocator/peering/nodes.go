@@ -43,7 +43,7 @@ func (n *nodes) selected(selectors []allocator.Selector) *set {
 	s = &set{rule: rule, bits: make([]uint64, (len(n.all)+63)/64)}
 	for i := range n.all {
 		if selects(selectors, n.all[i].Labels) {
-			s.bits[i/64] |= 1 << (i % 64)
+			s.add(i)
 		}
 	}
 	n.sets[rule] = s
@@ -51,6 +51,20 @@ func (n *nodes) selected(selectors []allocator.Selector) *set {
 }
 
 func (s *set) has(i int) bool { return s.bits[i/64]&(1<<(i%64)) != 0 }
+
+func (s *set) add(i int) { s.bits[i/64] |= 1 << (i % 64) }
+
+func (s *set) only(i int) *set {
+	out := &set{rule: s.rule, bits: make([]uint64, len(s.bits))}
+	out.add(i)
+	return out
+}
+
+func (s *set) without(i int) *set {
+	out := &set{rule: s.rule, bits: slices.Clone(s.bits)}
+	out.bits[i/64] &^= 1 << (i % 64)
+	return out
+}
 
 func (s *set) size() (n int) {
 	for _, w := range s.bits {

@@ -15,8 +15,10 @@ const (
 // A peer is a Peer, read.
 type peer struct {
 	Peer
-	session  Session // without the defaults that depend on the node
-	selected *set    // the nodes
+	session  Session    // without the defaults that depend on the node
+	selected *set       // the nodes
+	had      []standing // what it had, where it still selects the node
+	refused  error      // why it is not used
 }
 
 // newPeer reads a peer and looks up what it names, without a look at others.
@@ -174,9 +176,7 @@ func (p *peer) readPassword(secrets map[string]Secret) (warning, err error) {
 
 // placed says on which nodes there can be no session: the one that the address is of.
 func (p *peer) placed(nodes *nodes) (warning, err error) {
-	p.selected = nodes.selected(p.NodeSelectors)
-	i, owned := nodes.owner[p.session.Address]
-	owned = owned && p.selected.has(i)
+	i, owned := p.owner(nodes)
 	switch {
 	case owned && p.selected.size() == 1:
 		return nil, fmt.Errorf("spec.peerAddress %s is the address of node %s itself, the only one that has the session: correct the address or spec.nodeSelectors", p.session.Address, nodes.all[i].Name)
@@ -188,31 +188,27 @@ func (p *peer) placed(nodes *nodes) (warning, err error) {
 	return nil, nil
 }
 
-// conflict says why a node cannot have this session beside another one.
-func (p *peer) conflict(other *peer, nodes *nodes) error {
-	a, b := &p.session, &other.session
+// owner is the node that is selected and that the router's address is of.
+func (p *peer) owner(nodes *nodes) (i int, is bool) {
+	i, is = nodes.owner[p.session.Address]
+	return i, is && p.selected.has(i)
+}
+
+// conflict says why a node cannot have this session beside another one, and what can
+// be done; "": it can. The other's is how the other one's fields are called.
+func (a *Session) conflict(b *Session, others string) (what, advice string) {
 	if a.VRF != b.VRF {
-		return nil
+		return "", ""
 	}
-	var problem string
 	switch {
 	case a.Address.IsValid() && a.Address == b.Address:
-		problem = fmt.Sprintf("spec.peerAddress %s is that of BGPPeer %s, too: a node has one session with a router; change one of them, or the nodeSelectors", a.Address, other.Name)
+		return fmt.Sprintf("spec.peerAddress %s is %s, too: a node has one session with a router", a.Address, others), "change one of them, or the nodeSelectors"
 	case a.Interface != "" && a.Interface == b.Interface:
-		problem = fmt.Sprintf("spec.interface %s is that of BGPPeer %s, too: a node has one session with the router there; change one of them, or the nodeSelectors", a.Interface, other.Name)
+		return fmt.Sprintf("spec.interface %s is %s, too: a node has one session with the router there", a.Interface, others), "change one of them, or the nodeSelectors"
 	case a.MyAS != b.MyAS:
-		problem = fmt.Sprintf("spec.myASN is %d, and that of BGPPeer %s is %d: a node is in one AS; give both the same, and show this router another one by spec.localASN", a.MyAS, other.Name, b.MyAS)
+		return fmt.Sprintf("spec.myASN is %d, and %s is %d: a node is in one AS", a.MyAS, others, b.MyAS), "give both the same, and show this router another one by spec.localASN"
 	case a.RouterID.IsValid() && b.RouterID.IsValid() && a.RouterID != b.RouterID:
-		problem = fmt.Sprintf("spec.routerID is %s, and that of BGPPeer %s is %s: a node has one; give both the same, or leave one out", a.RouterID, other.Name, b.RouterID)
-	default:
-		return nil
+		return fmt.Sprintf("spec.routerID is %s, and %s is %s: a node has one", a.RouterID, others, b.RouterID), "give both the same, or leave one out"
 	}
-	node, is := nodes.common(p.selected, other.selected)
-	switch {
-	case !is:
-		return nil
-	case node != "":
-		return fmt.Errorf("%s (node %s has both)", problem, node)
-	}
-	return errors.New(problem)
+	return "", ""
 }

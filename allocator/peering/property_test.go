@@ -182,6 +182,9 @@ func joined(t *rapid.T, resolve resolver) error {
 		}
 	}
 	g := copyOf(f)
+	if rapid.Bool().Draw(t, "before") {
+		g.Before = before
+	}
 	if i := rapid.IntRange(0, 5).Draw(t, "peer"); i < len(g.Peers) {
 		g.Peers[i] = drawPeer(t, g.Peers[i].Name)
 		g.Peers[i].Accepted = false
@@ -215,47 +218,70 @@ func peersOf(f *Facts) []*Object          { return objectsOf(&Facts{Peers: f.Pee
 func advertisementsOf(f *Facts) []*Object { return objectsOf(&Facts{Advertisements: f.Advertisements}) }
 
 // paired tells of two sessions on one node that are with one router, or of two ASes.
+// A node keeps what it has of a frozen session, from one plan to the next.
 func paired(t *rapid.T, resolve resolver) error {
-	f := drawFacts(t)
-	plan := resolve(f)
-	for _, n := range f.Nodes {
-		type router struct {
-			vrf  string
-			addr netip.Addr
-		}
-		with, as := map[router]string{}, map[string]uint32{}
-		for _, s := range plan.Sessions(n.Name) {
-			if s.Frozen {
-				continue
+	var before *Plan
+	has := map[string]map[string]Session{} // by node and peer
+	for range rapid.IntRange(1, 4).Draw(t, "edits") {
+		f := drawFacts(t)
+		f.Nodes, f.Before = cluster(), before
+		f.Nodes[1].Labels = map[string]string{"zone": pick(t, "zone", "a", "b")}
+		before = resolve(f)
+		for _, n := range f.Nodes {
+			now := map[string]Session{}
+			for _, s := range before.Sessions(n.Name) {
+				if was, ok := has[n.Name][s.Name]; s.Frozen && ok {
+					now[s.Name] = was
+				} else if !s.Frozen {
+					now[s.Name] = s
+				}
 			}
-			r := router{s.VRF, s.Address}
-			if with[r] != "" || as[s.VRF] != 0 && as[s.VRF] != s.MyAS || slices.Contains(n.Addresses, s.Address) {
-				return fmt.Errorf("node %s: %s and %s: %+v", n.Name, with[r], s.Name, s)
+			has[n.Name] = now
+			if err := rivals(n, now); err != nil {
+				return err
 			}
-			with[r], as[s.VRF] = s.Name, s.MyAS
 		}
 	}
 	return nil
 }
 
-func always(t *testing.T, claim func(*rapid.T, resolver) error, wrong resolver) {
+// rivals tells which of the sessions of a node cannot be beside each other.
+func rivals(n allocator.Node, sessions map[string]Session) error {
+	type router struct {
+		vrf  string
+		addr netip.Addr
+	}
+	with, as := map[router]string{}, map[string]uint32{}
+	for _, s := range sessions {
+		r := router{s.VRF, s.Address}
+		if with[r] != "" || as[s.VRF] != 0 && as[s.VRF] != s.MyAS || slices.Contains(n.Addresses, s.Address) {
+			return fmt.Errorf("node %s: %s and %s: %+v", n.Name, with[r], s.Name, s)
+		}
+		with[r], as[s.VRF] = s.Name, s.MyAS
+	}
+	return nil
+}
+
+func always(t *testing.T, claim func(*rapid.T, resolver) error, wrong ...resolver) {
 	rapid.Check(t, func(t *rapid.T) {
 		if err := claim(t, Resolve); err != nil {
 			t.Fatal(err)
 		}
 	})
-	seen := false
-	for seed := range 2000 {
-		seen = seen || rapid.Custom(func(t *rapid.T) bool { return claim(t, wrong) != nil }).Example(seed)
-	}
-	if !seen {
-		t.Error("the wrong one is not found out")
+	for i, w := range wrong {
+		seen := false
+		for seed := range 2000 {
+			seen = seen || rapid.Custom(func(t *rapid.T) bool { return claim(t, w) != nil }).Example(seed)
+		}
+		if !seen {
+			t.Errorf("the wrong one %d is not found out", i)
+		}
 	}
 }
 
 func TestAlwaysTheSamePlanInAnyOrder(t *testing.T)       { always(t, shuffled, byInput) }
 func TestNeverRefusesWhatIsInUseForAnother(t *testing.T) { always(t, joined, byName) }
-func TestNeverTwoSessionsWithOneRouter(t *testing.T)     { always(t, paired, oneByOne) }
+func TestNeverTwoSessionsWithOneRouter(t *testing.T)     { always(t, paired, oneByOne, forgetful) }
 
 func errorText(err error) string {
 	if err == nil {
@@ -278,6 +304,7 @@ func BenchmarkResolve64Peers1000Nodes(b *testing.B) {
 			NodeSelectors: []allocator.Selector{{{Key: "rack", Operator: allocator.In, Values: []string{fmt.Sprint(i / 2)}}}},
 		})
 	}
+	f.Before = Resolve(f)
 	for b.Loop() {
 		if n := len(Resolve(f).Sessions("n0500")); n != 2 {
 			b.Fatal(n)

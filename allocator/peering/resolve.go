@@ -21,9 +21,11 @@ type Plan struct {
 	// Verdicts on every object, by name.
 	Peers, Profiles, Communities, AdvertisementVerdicts map[string]Verdict
 
-	peers []*peer // by name
-	nodes map[string]allocator.Node
-	inUse map[string]*advertisement
+	peers    []*peer               // by name
+	standing map[string][]standing // the sessions that there are, by peer
+	cluster  *nodes                // that standing counts
+	nodes    map[string]allocator.Node
+	inUse    map[string]*advertisement
 }
 
 // A Verdict says whether an object is in use. Its errors are written for whoever
@@ -39,14 +41,14 @@ func Resolve(f Facts) *Plan {
 		Peers: map[string]Verdict{}, Profiles: map[string]Verdict{},
 		Communities: map[string]Verdict{}, AdvertisementVerdicts: map[string]Verdict{},
 		nodes: make(map[string]allocator.Node, len(f.Nodes)), inUse: map[string]*advertisement{},
+		standing: map[string][]standing{}, cluster: newNodes(f.Nodes),
 	}
 	f.Pools = inOrder(f.Pools, func(a, b *allocator.Pool) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range f.Nodes {
 		p.nodes[n.Name] = n
 	}
-	nodes := newNodes(f.Nodes)
-	p.resolvePeers(f, nodes, p.resolveProfiles(f.Profiles))
-	p.resolveAdvertisements(f, nodes, p.resolveCommunities(f.Communities))
+	p.resolvePeers(f, p.cluster, p.resolveProfiles(f.Profiles))
+	p.resolveAdvertisements(f, p.cluster, p.resolveCommunities(f.Communities))
 	return p
 }
 
@@ -109,30 +111,35 @@ func (p *Plan) resolvePeers(f Facts, nodes *nodes, profiles map[string]*BFD) {
 	for _, s := range f.Secrets {
 		secrets[s.Name] = s
 	}
-	var accepted []*peer
-	for _, in := range inOrder(f.Peers, func(a, b *Peer) int { return a.before(&b.Object) }) {
+	warnings, were := map[string]error{}, f.Before.were(nodes)
+	for _, in := range f.Peers {
 		q, warning, err := newPeer(in, secrets, profiles)
+		q.selected = nodes.selected(q.NodeSelectors)
 		q.keepBFD(f.Before)
 		if err == nil {
 			var also error
 			also, err = q.placed(nodes)
 			warning = errors.Join(warning, also)
 		}
-		for _, other := range accepted {
-			if err == nil {
-				err = q.conflict(other, nodes)
-			}
-		}
-		if err == nil {
-			accepted = append(accepted, q)
-		} else {
-			warning = nil
-		}
+		q.refused, q.had, warnings[q.Name] = err, f.Before.stands(q, were), warning
 		p.peers = append(p.peers, q)
-		p.Peers[in.Name] = Verdict{Refused: err, Warning: warning}
+	}
+	slices.SortFunc(p.peers, (*peer).first)
+	agree(p.peers, nodes)
+	for _, q := range p.peers {
+		p.standing[q.Name] = q.has(nodes)
+		if q.refused != nil {
+			p.Peers[q.Name] = Verdict{Refused: fmt.Errorf("%w; %s", q.refused, frozen)}
+		} else {
+			p.Peers[q.Name] = Verdict{Warning: warnings[q.Name]}
+		}
 	}
 	slices.SortFunc(p.peers, func(a, b *peer) int { return strings.Compare(a.Name, b.Name) })
 }
+
+// frozen is what becomes of the sessions of a peer that is refused. It is true on
+// every node: one on which holdfast was restarted since has none.
+const frozen = "no session is made for it, and one that a node has stays as it was, until holdfast is restarted there"
 
 func (p *Plan) resolveAdvertisements(f Facts, nodes *nodes, aliases map[string]community) {
 	var accepted []*advertisement
@@ -154,7 +161,7 @@ func (p *Plan) resolveAdvertisements(f Facts, nodes *nodes, aliases map[string]c
 			warning = errors.Join(warning, q.missing(p.Peers))
 			p.use(q)
 		case before != nil:
-			err, warning = fmt.Errorf("%w; it stays in use as it was before, until holdfast is restarted", err), nil
+			err, warning = fmt.Errorf("%w; it stays in use as it was before, on each node until holdfast is restarted there", err), nil
 			p.use(before.kept(f.Pools))
 		default:
 			warning = nil
