@@ -6,21 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/allocator"
-	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
 // A Flip is a change of a Service's externalTrafficPolicy in an order that loses
@@ -36,11 +31,17 @@ type Flip struct {
 	Policy    string                // Cluster or Local
 	Routers   time.Duration         // how long routers have to act on what the nodes told them last
 	Say       func(string, ...any)  // is told what is done, a sentence at a time
-	clients   *clients
+
+	clients *clients
+	down    down
 }
 
-// flipPoll is the pace at which it is looked who announces.
-const flipPoll = 200 * time.Millisecond
+const (
+	flipPoll = 200 * time.Millisecond // the pace at which it is looked who announces
+	// The first and the longest pause before the policy is changed once more, where
+	// somebody else has changed the Service meanwhile.
+	flipAgain, flipAgainMost = 20 * time.Millisecond, time.Second
+)
 
 // Run does it. If it cannot be completed, or the context ends before the policy is
 // changed, the Service is announced as before, and the error says so.
@@ -99,7 +100,7 @@ func (f *Flip) narrow(ctx context.Context, with []string) error {
 	if err := f.wait(ctx); err != nil {
 		return err
 	}
-	for {
+	for again := flipAgain; ; again = min(2*again, flipAgainMost) {
 		// Only for the Service as it is now: if the answer does not come, and what
 		// was done is undone, it cannot take effect any more.
 		s, err := f.service(ctx)
@@ -111,6 +112,9 @@ func (f *Flip) narrow(ctx context.Context, with []string) error {
 		}
 		if err = f.patch(ctx, change(s.ResourceVersion, f.Policy, nil)); !apierrors.IsConflict(err) {
 			return err
+		}
+		if pause(ctx, again) != nil {
+			return fmt.Errorf("somebody else changes it all the time: %w", err)
 		}
 	}
 }
@@ -187,7 +191,10 @@ func (f *Flip) missing(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	others := slices.DeleteFunc(slices.Clone(announcing), func(n string) bool { return slices.Contains(with, n) })
+	if announcing, err = f.heard(ctx, announcing, with); err != nil {
+		return "", err
+	}
+	others := without(announcing, with)
 	switch {
 	case len(others) > 0:
 		return strings.Join(others, ", ") + " to withdraw it", nil
@@ -206,52 +213,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
-}
-
-// endpoints are the nodes with an endpoint that takes traffic, sorted.
-func (f *Flip) endpoints(ctx context.Context) ([]string, error) {
-	var list discoveryv1.EndpointSliceList
-	selector := labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: f.Service.Name})
-	err := f.get(ctx, f.clients.discovery.Get().Namespace(f.Service.Namespace).Resource("endpointslices").Param("labelSelector", selector.String()), &list)
-	if err != nil {
-		return nil, fmt.Errorf("listing the endpoints of %s: %w", f.Service, err)
-	}
-	nodes := map[string]bool{}
-	for i := range list.Items {
-		fact, matters := endpointsFact(&list.Items[i])
-		if !matters {
-			continue
-		}
-		for _, at := range fact.Nodes {
-			if at.Ready > 0 && at.Node != "" {
-				nodes[at.Node] = true
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(nodes)), nil
-}
-
-// announcing are the nodes that say that they announce the Service, sorted.
-func (f *Flip) announcing(ctx context.Context) ([]string, error) {
-	of := labels.SelectorFromSet(labels.Set{
-		v1beta1.LabelServiceNamespace: f.Service.Namespace, v1beta1.LabelServiceName: f.Service.Name,
-	}).String()
-	var bgp v1beta1.ServiceBGPStatusList
-	if err := f.get(ctx, f.clients.metallb.Get().Namespace(f.Namespace).Resource("servicebgpstatuses").Param("labelSelector", of), &bgp); err != nil {
-		return nil, fmt.Errorf("listing the ServiceBGPStatus objects of %s: %w", f.Service, err)
-	}
-	var layer2 v1beta1.ServiceL2StatusList
-	if err := f.get(ctx, f.clients.metallb.Get().Namespace(f.Namespace).Resource("servicel2statuses").Param("labelSelector", of), &layer2); err != nil {
-		return nil, fmt.Errorf("listing the ServiceL2Status objects of %s: %w", f.Service, err)
-	}
-	nodes := map[string]bool{}
-	for _, o := range bgp.Items {
-		nodes[o.Status.Node] = true
-	}
-	for _, o := range layer2.Items {
-		nodes[o.Status.Node] = true
-	}
-	return slices.Sorted(maps.Keys(nodes)), nil
 }
 
 func (f *Flip) get(ctx context.Context, r *rest.Request, into runtime.Object) error {

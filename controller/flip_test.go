@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,10 +26,13 @@ type flipAPI struct {
 	narrow  string // the annotation
 	version int
 	pods    []string
-	stays   int  // how often a node without pods is still seen to announce
-	silent  int  // how often nobody says yet that it announces
-	late    bool // a node without pods says so later than one with pods
-	waiting bool // the Service holds no address
+	stays   int    // how often a node without pods is still seen to announce
+	silent  int    // how often nobody says yet that it announces
+	mute    bool   // a node with pods never says it
+	late    bool   // a node without pods says so later than one with pods
+	waiting bool   // the Service holds no address
+	dead    string // what the Node n2 is: gone, or the status of its condition Ready; "": True; forbidden: nobody may list nodes
+	busy    bool   // somebody else is always faster to change the Service, before the policy can be
 	steps   []string
 	kind    string
 
@@ -60,7 +64,7 @@ func (a *flipAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Spec struct{ ExternalTrafficPolicy string }
 		}
 		err := json.Unmarshal(body, &p)
-		if how == "outrun" {
+		if how == "outrun" || a.busy && p.Spec.ExternalTrafficPolicy != "" {
 			a.version++
 		}
 		switch {
@@ -102,6 +106,16 @@ func (a *flipAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		fmt.Fprintf(w, `{"kind":"Service","apiVersion":"v1","metadata":{"name":"web","resourceVersion":"%d","annotations":%s},"spec":{"type":%q,"externalTrafficPolicy":%q},"status":{"loadBalancer":{"ingress":%s}}}`,
 			a.version, annotations, a.kind, a.policy, ingress)
+	case strings.HasSuffix(path, "/nodes"):
+		if a.dead == "forbidden" {
+			fail(http.StatusForbidden, "Forbidden", "nodes are not yours")
+			return
+		}
+		items := []string{`{"metadata":{"name":"n1"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}`, `{"metadata":{"name":"n3"}}`}
+		if a.dead != "gone" {
+			items = append(items, fmt.Sprintf(`{"metadata":{"name":"n2"},"status":{"conditions":[{"type":"DiskPressure","status":"False"},{"type":"Ready","status":%q}]}}`, cmp.Or(a.dead, "True")))
+		}
+		fmt.Fprintf(w, `{"kind":"NodeList","apiVersion":"v1","items":[%s]}`, strings.Join(items, ","))
 	case strings.HasSuffix(path, "/endpointslices"):
 		var endpoints []string
 		for _, n := range a.pods {
@@ -111,7 +125,9 @@ func (a *flipAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(path, "/servicebgpstatuses"):
 		var items []string
 		if a.silent--; a.silent < 0 {
-			items = append(items, status("n1"))
+			if !a.mute {
+				items = append(items, status("n1"))
+			}
 			if a.narrow == "" && a.policy == "Cluster" || a.stays > 0 {
 				items = append(items, status("n2"))
 			}
@@ -127,6 +143,22 @@ func (a *flipAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
+}
+
+// run runs a flip, and returns what it says.
+func (a *flipAPI) run(t *testing.T, ctx context.Context, policy string, after time.Duration) (said []string, err error) {
+	a.kind, a.policy = cmp.Or(a.kind, "LoadBalancer"), cmp.Or(a.policy, "Cluster")
+	server := httptest.NewServer(a)
+	defer server.Close()
+	f := Flip{
+		REST: &rest.Config{Host: server.URL}, Namespace: "ours", Service: allocator.ServiceName{Namespace: "shop", Name: "web"}, Policy: policy,
+		Routers: 10 * time.Millisecond, down: down{after: after},
+		Say: func(format string, args ...any) {
+			said = append(said, fmt.Sprintf(format, args...))
+			t.Logf(format, args...)
+		},
+	}
+	return said, f.Run(ctx)
 }
 
 func TestFlipNarrowsBeforeThePolicyDoes(t *testing.T) {
@@ -165,25 +197,13 @@ func TestFlipNarrowsBeforeThePolicyDoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			api := c.api
-			if api.kind == "" {
-				api.kind = "LoadBalancer"
-			}
-			if api.policy == "" {
-				api.policy = "Cluster"
-			}
-			server := httptest.NewServer(api)
-			defer server.Close()
-			f := Flip{
-				REST: &rest.Config{Host: server.URL}, Namespace: "ours", Service: allocator.ServiceName{Namespace: "shop", Name: "web"}, Policy: c.policy,
-				Routers: 10 * time.Millisecond, Say: t.Logf,
-			}
 			ctx := t.Context()
 			if strings.Contains(c.err, "waiting") {
 				limited, cancel := context.WithTimeout(ctx, 3*flipPoll)
 				defer cancel()
 				ctx = limited
 			}
-			err := f.Run(ctx)
+			_, err := api.run(t, ctx, c.policy, 0)
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("error %v, and should be %q", err, c.err)
 			}
@@ -191,5 +211,54 @@ func TestFlipNarrowsBeforeThePolicyDoes(t *testing.T) {
 				t.Errorf("steps %q, and should be %q", got, c.steps)
 			}
 		})
+	}
+}
+
+// What a dead node said stays until its Node is deleted: a flip does not wait for that.
+func TestFlipDoesNotWaitForTheDead(t *testing.T) {
+	const ignoring = "ignoring that n2 should announce it: not Ready, or not a node any more"
+	for dead, said := range map[string]string{"False": ignoring, "Unknown": ignoring, "gone": ignoring, "True": "", "forbidden": "it cannot be told which of them are down: listing nodes: nodes are not yours"} {
+		t.Run(dead, func(t *testing.T) {
+			api := &flipAPI{pods: []string{"n1"}, stays: 1 << 30, dead: dead}
+			limit := 3 * flipPoll
+			if said == ignoring {
+				limit = time.Minute
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			got, err := api.run(t, ctx, "Local", time.Millisecond)
+			if steps := strings.Join(api.steps, " "); (err == nil) != (said == ignoring) || (steps == "Cluster+Local Local+") != (err == nil) {
+				t.Errorf("steps %s, error %v", steps, err)
+			}
+			if n := strings.Count(strings.Join(got, "\n"), said); said != "" && n != 1 || said == "" && strings.Contains(strings.Join(got, "\n"), "ignoring") {
+				t.Errorf("it says %q, and should say %q once", got, said)
+			}
+		})
+	}
+	// A node that is not Ready, and lives, has time to withdraw.
+	api := &flipAPI{pods: []string{"n1"}, stays: 3, dead: "Unknown"}
+	if said, err := api.run(t, t.Context(), "Local", time.Minute); err != nil || api.stays >= 0 || strings.Contains(strings.Join(said, "\n"), "ignoring") {
+		t.Errorf("it lives: %v, %v", err, said)
+	}
+	// Where only the dead announce it, nobody does.
+	api = &flipAPI{pods: []string{"n1"}, stays: 1 << 30, dead: "gone", mute: true}
+	limited, cancel := context.WithTimeout(t.Context(), 3*flipPoll)
+	defer cancel()
+	if _, err := api.run(t, limited, "Local", time.Millisecond); err == nil || !strings.Contains(err.Error(), "waiting for a node with endpoints (n1) to announce it") {
+		t.Errorf("only a dead node announces it: %v", err)
+	}
+}
+
+// Somebody who is always faster gets no storm of writes from us.
+func TestFlipLeavesOthersTime(t *testing.T) {
+	api := &flipAPI{pods: []string{"n1"}, busy: true}
+	limited, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err := api.run(t, limited, "Local", 0)
+	if err == nil || !strings.Contains(err.Error(), "announced as before: somebody else changes it all the time") {
+		t.Errorf("error %v", err)
+	}
+	if steps := strings.Join(api.steps, " "); steps != "Cluster+Local Cluster+" || api.tried < 3 || api.tried > 10 {
+		t.Errorf("%d patches in half a second, steps %s", api.tried, steps)
 	}
 }

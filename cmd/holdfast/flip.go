@@ -29,8 +29,9 @@ once, they would drop what routers still send them. To Cluster, the policy is
 changed; nodes that are new announce once they serve.
 
 It uses your kubeconfig as kubectl does. You must be allowed to patch the Service
-and to list EndpointSlices, ServiceBGPStatus and ServiceL2Status objects. When it
-is interrupted before the policy is changed, all is as before.`,
+and to list EndpointSlices, ServiceBGPStatus and ServiceL2Status objects, and nodes,
+to tell which of them are down. When it is interrupted before the policy is changed,
+all is as before.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usage(fmt.Errorf("holdfast flip takes the name of a Service and a policy, Cluster or Local: it was given %d words", len(args)))
