@@ -53,7 +53,7 @@ containerlab: packages bin/clab bin/holdfast.tar ## topologies with FRR and BIRD
 	bin/clab check $(TOPOLOGIES)
 
 bench: lab bin/holdfast.tar ## speed and memory, beside what they are measured against; ten minutes
-	go test -run '^$$' -bench . -benchmem ./allocator ./bgp ./bgp/bfd ./layer2 ./speaker
+	go test -run '^$$' -bench . -benchmem ./allocator ./bgp ./bgp/bfd ./controller ./layer2 ./speaker
 	cd deploy/lab && go test -run '^$$' -bench . -benchtime 1x .
 
 lab: packages bin/lab ## build bin/lab, and Kubernetes once: six to eight minutes on two idle cores

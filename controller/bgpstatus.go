@@ -10,6 +10,7 @@ import (
 
 // Advertised is what a node advertises by BGP: Services whose addresses it
 // advertises, all or some, and the names of the peers to which it is to, sorted.
+// A list is not changed once told.
 type Advertised struct {
 	Services map[allocator.ServiceName][]string
 }

@@ -55,16 +55,25 @@ type statuses[P statusObject] struct {
 	namespace string
 	owner     *metav1.OwnerReference // the pod; nil: not known
 	// now tells what the node says of which Service, and which nodes are in sight;
-	// nil: nothing is said.
+	// lists are not changed once told. nil: nothing is said.
 	now    func() (services map[name][]string, sight map[string]bool)
 	log    *slog.Logger
 	stats  *counters
 	change chan struct{}
 
-	known  map[name]P      // own objects, by Service; nil: to be listed
+	known  map[name]record // own objects, by Service; nil: to be listed
 	listed time.Time       // when they last were
 	sight  map[string]bool // nodes that were in sight at the last round
 	absent map[string]bool // nodes that went out of sight since
+}
+
+// A record is what there is to know of an own object: of 10,000 of them only those are
+// made anew, to be compared and written, of which something else is to be said.
+type record struct {
+	object string // its name
+	list   []string
+	owned  bool // by this pod
+	placed bool // it names this node
 }
 
 func newStatuses[P statusObject](c Config, kind statusKind[P], client rest.Interface, stats *counters) *statuses[P] {
@@ -139,50 +148,89 @@ func (s *statuses[P]) round(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.known, s.listed = map[name]P{}, time.Now()
+		s.known, s.listed = make(map[name]record, len(own)), time.Now()
 		for _, o := range own {
-			s.known[serviceAbout(o)] = o
+			s.known[serviceAbout(o)] = s.record(o)
 		}
 	}
-	for _, n := range slices.SortedFunc(maps.Keys(services), name.Compare) {
+	for _, n := range s.wrong(services) {
 		if err := s.put(ctx, n, services[n]); err != nil {
 			return err
 		}
 	}
-	for n, o := range s.known {
-		if _, still := services[n]; still {
-			continue
+	if len(s.known) > len(services) { // each of these is known now
+		for n, r := range s.known {
+			if _, still := services[n]; still {
+				continue
+			}
+			if err := s.remove(ctx, r.object); err != nil {
+				return err
+			}
+			delete(s.known, n)
 		}
-		if err := s.remove(ctx, o.GetName()); err != nil {
-			return err
-		}
-		delete(s.known, n)
 	}
 	return s.bury(ctx, services)
 }
 
+// wrong are the Services whose objects are not there, or not as they should be, sorted.
+func (s *statuses[P]) wrong(services map[name][]string) (all []name) {
+	for n, list := range services {
+		if r, exists := s.known[n]; !exists || !r.right(list) {
+			all = append(all, n)
+		}
+	}
+	slices.SortFunc(all, name.Compare)
+	return all
+}
+
+func (r record) right(list []string) bool {
+	return r.owned && r.placed && slices.Equal(r.list, list)
+}
+
+func (s *statuses[P]) record(o P) record {
+	node, list := s.said(o)
+	return record{o.GetName(), list, s.owns(o), node == s.node}
+}
+
+// owns tells whether an object goes with this pod, if that is known.
+func (s *statuses[P]) owns(o P) bool {
+	owners := o.GetOwnerReferences()
+	if s.owner == nil {
+		return len(owners) == 0
+	}
+	return len(owners) == 1 && owners[0].UID == s.owner.UID
+}
+
 // put makes sure that there is an object for a Service and that it is right.
-func (s *statuses[P]) put(ctx context.Context, of name, list []string) (err error) {
+func (s *statuses[P]) put(ctx context.Context, of name, list []string) error {
 	want := s.object(of, list)
-	have, exists := s.known[of]
+	r, exists := s.known[of]
 	if !exists {
-		have = s.empty()
+		have := s.empty()
 		if err := s.write(ctx, s.client.Post().Namespace(s.namespace).Resource(s.resource).Body(want), have); err != nil {
 			return fmt.Errorf("creating the %s of %s: %w", s.title, of, err)
 		}
+		r = s.record(have)
 	}
-	if !slices.EqualFunc(have.GetOwnerReferences(), want.GetOwnerReferences(), func(a, b metav1.OwnerReference) bool { return a.UID == b.UID }) {
+	if !r.owned {
 		change := map[string]any{"metadata": map[string]any{"ownerReferences": want.GetOwnerReferences()}}
-		if have, err = s.patch(ctx, have.GetName(), "", change); err != nil {
+		have, err := s.patch(ctx, r.object, "", change)
+		if err != nil {
 			return err
 		}
+		r = s.record(have)
 	}
-	if node, said := s.said(have); node != s.node || !slices.Equal(said, list) {
-		if have, err = s.patch(ctx, have.GetName(), "status", map[string]any{"status": s.body(want)}); err != nil {
+	if !r.placed || !slices.Equal(r.list, list) {
+		have, err := s.patch(ctx, r.object, "status", map[string]any{"status": s.body(want)})
+		if err != nil {
 			return err
 		}
+		r = s.record(have)
 	}
-	s.known[of] = have
+	if slices.Equal(r.list, list) {
+		r.list = list // the same strings compare faster than equal ones
+	}
+	s.known[of] = r
 	return nil
 }
 
