@@ -110,7 +110,12 @@ type BGPPeerSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="enableGracefulRestart cannot be changed: delete the BGPPeer and create it anew"
 	EnableGracefulRestart bool `json:"enableGracefulRestart,omitempty"`
 
-	// EBGPMultiHop: the router is of another AS and need not be on a segment of the node.
+	// EBGPMultiHop: the router is of another AS and need not be on a segment of the
+	// node. BGP itself needs no telling: what the node sends has a TTL of 255 either
+	// way. It decides how BFD is spoken with the router: over several hops, as in RFC
+	// 5883 (UDP port 4784, and the minimum TTL of the BFDProfile), instead of
+	// over one, as in RFC 5881 (port 3784). It cannot be combined with the annotation
+	// holdfast.dev/ttl-security.
 	// +optional
 	EBGPMultiHop bool `json:"ebgpMultiHop,omitempty"`
 
