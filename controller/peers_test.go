@@ -199,3 +199,67 @@ func TestSecretIsJudgedWhenLookedAt(t *testing.T) {
 		t.Errorf("after it was made: %s %v %+v", got, b.unusable, b.sessions)
 	}
 }
+
+// What is done to a Secret while the session is in use that it is for: the password
+// is changed, it is deleted, and made anew, first of a type that is wrong.
+func TestSecretChangesWhileInUse(t *testing.T) {
+	b := newBGPBench()
+	secret := func(password string) *corev1.Secret {
+		return from[corev1.Secret](t, "metadata: {name: s}\ntype: kubernetes.io/basic-auth\ndata: {"+password+"}")
+	}
+	passwords := keepOf(b.c.belief, b.c.belief.passwords, func(in *corev1.Secret) (peering.Secret, bool) { return secretFact(in), true })
+	put := func(password string) {
+		o := secret(password)
+		b.version++
+		o.SetNamespace("ours")
+		o.SetResourceVersion(fmt.Sprint(b.version))
+		passwords.Update(o)
+	}
+	steps := []struct {
+		what    string
+		do      func()
+		session peering.Session // as far as it is looked at
+		verdict string          // "": nothing is said yet
+	}{
+		{"as it is", func() { put("password: aHVzaA==") }, peering.Session{Name: "r", Password: "hush"}, "<nil>"},
+		{"rotated", func() { put("password: bG91ZA==") }, peering.Session{Name: "r", Password: "loud"}, "<nil>"},
+		{"without an entry", func() { put("token: aHVzaA==") }, peering.Session{Name: "r", Frozen: true}, "spec.passwordSecret names s, a Secret without an entry password"},
+		{"with it again", func() { put("password: aHVzaA==") }, peering.Session{Name: "r", Password: "hush"}, "<nil>"},
+		{"deleted", func() {
+			o := secret("")
+			b.version++
+			o.SetNamespace("ours")
+			o.SetResourceVersion(fmt.Sprint(b.version))
+			if err := passwords.Delete(o); err != nil {
+				t.Fatal(err)
+			}
+		}, peering.Session{Name: "r", Frozen: true}, ""},
+		{"and looked for", func() { b.c.belief.meet(map[string]string{"s": ""}) }, peering.Session{Name: "r", Frozen: true}, "spec.passwordSecret names s, and there is no such Secret in this namespace"},
+		{"of another type", func() { b.c.belief.meet(map[string]string{"s": "Opaque"}) }, peering.Session{Name: "r", Frozen: true}, "spec.passwordSecret names s, a Secret of type Opaque"},
+		{"as it should be", func() { put("password: c29mdA==") }, peering.Session{Name: "r", Password: "soft"}, "<nil>"},
+	}
+	seen(b, b.c.belief.peers, peerOf, from[v1beta2.BGPPeer](t, "metadata: {name: r}\nspec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1, passwordSecret: {name: s}}"))
+	seen(b, b.c.belief.peers, peerOf, from[v1beta2.BGPPeer](t, "metadata: {name: z}\nspec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.2}"))
+	for _, c := range steps {
+		c.do()
+		b.step()
+		r, other := b.sessions[0], b.sessions[1]
+		if got := (peering.Session{Name: r.Name, Frozen: r.Frozen, Password: r.Password}); !reflect.DeepEqual(got, c.session) || other.Frozen || other.Password != "" {
+			t.Errorf("%s: %+v, beside %+v", c.what, got, other)
+		}
+		if told := b.told[len(b.told)-1]; !reflect.DeepEqual(told, b.sessions) {
+			t.Errorf("%s: the speaker knows %+v", c.what, told)
+		}
+		verdict := ""
+		all, _ := b.c.belief.configs()
+		for _, o := range all {
+			if o.name == "r" {
+				refused, _ := o.judged(b.round)
+				verdict = fmt.Sprint(refused)
+			}
+		}
+		if (verdict == "") != (c.verdict == "") || !strings.HasPrefix(verdict, c.verdict) {
+			t.Errorf("%s: %s", c.what, verdict)
+		}
+	}
+}

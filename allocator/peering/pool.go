@@ -40,7 +40,7 @@ func widest(entry string) (first netip.Addr, bits int, ok bool) {
 	from, to, isRange := strings.Cut(strings.TrimSpace(entry), "-")
 	if !isRange {
 		p, err := netip.ParsePrefix(from)
-		return p.Addr(), p.Bits(), err == nil
+		return p.Addr(), p.Bits(), err == nil && !p.Addr().Is4In6()
 	}
 	first, err := netip.ParseAddr(strings.TrimSpace(from))
 	if err != nil {
@@ -51,7 +51,7 @@ func widest(entry string) (first netip.Addr, bits int, ok bool) {
 		return first, 0, false
 	}
 	first, last = first.Unmap(), last.Unmap()
-	if first.BitLen() != last.BitLen() || last.Less(first) {
+	if first.Zone()+last.Zone() != "" || first.BitLen() != last.BitLen() || last.Less(first) {
 		return first, 0, false
 	}
 	bits = first.BitLen()
