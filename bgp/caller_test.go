@@ -3,6 +3,7 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,4 +89,22 @@ func TestABareConnectionEndsNoSession(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// What has been forwarded is not taken from its first packet on (RFC 5082).
+func TestNeverTakesWhatWasForwarded(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, "")
+	const port = 1823
+	n := run(t, Config{Listen: port})
+	n.Set(nil, []Peer{f.peer(func(p *Peer) { p.Port, p.TTLSecurity = 9, true })})
+	far := f.dial(port) // with the kernel's TTL of 64
+	if _, err := far.c.Write(slices.Concat(fakeOpen().message(), keepalive)); err != nil {
+		t.Log(err) // it may be closed already
+	}
+	if kind, _, err := far.hear(); err == nil {
+		t.Errorf("what was forwarded was told a message of type %d", kind)
+	}
+	sysctl(t, f.ns, "ipv4/ip_default_ttl", "255")
+	f.dial(port).establish(fakeOpen())
 }

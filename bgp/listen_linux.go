@@ -182,6 +182,9 @@ func (l *listener) listen(ctx context.Context, k ear, port uint16, keys map[neti
 				}
 			}
 			_ = l.demand(fd, k.six, keys)
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SAVE_SYN, 1); err != nil { // for adopt
+				return fmt.Errorf("keeping SYNs: %w", err)
+			}
 			return mark(fd, k.six)
 		})
 	}}

@@ -186,7 +186,7 @@ func (p *peer) accept(tcp *net.TCPConn, password string) {
 		e := p.endpoint(unmapped(tcp.RemoteAddr()).Addr())
 		e.password = password
 		if err := e.adopt(tcp); err != nil {
-			p.log.Warn("a connection of the router cannot be used", "err", err)
+			p.complain("a connection of the router cannot be used", err.Error())
 			tcp.Close()
 			return
 		}

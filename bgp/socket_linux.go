@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -108,8 +110,33 @@ func (e endpoint) adopt(c *net.TCPConn) error {
 				return err
 			}
 		}
-		return demand(fd, e.remote.Addr().Is6(), e.direct)
+		if !e.direct {
+			return nil
+		}
+		ttl, err := synTTL(fd)
+		if err == nil && ttl < maxHops {
+			err = fmt.Errorf("it has come with TTL %d, and TTL security (RFC 5082) wants %d: it must be on at the router too", ttl, maxHops)
+		}
+		return cmp.Or(err, demand(fd, e.remote.Addr().Is6(), true))
 	})
+}
+
+// synTTL is the TTL with which the SYN of an accepted connection came, whose listener
+// has TCP_SAVE_SYN.
+func synTTL(fd int) (int, error) {
+	var header [128]byte // of IP and TCP: 60 octets and 60, or 40 and 60
+	size := uint32(len(header))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_SAVED_SYN,
+		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&size)), 0)
+	switch {
+	case errno != 0:
+		return 0, fmt.Errorf("asking for the SYN: %w", errno)
+	case size >= 20 && header[0]>>4 == 4:
+		return int(header[8]), nil
+	case size >= 40 && header[0]>>4 == 6:
+		return int(header[7]), nil
+	}
+	return 0, errors.New("the kernel has not kept the SYN")
 }
 
 // rekey changes the password of a connection that lives.
