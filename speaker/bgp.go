@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"holdfast.dev/holdfast/allocator/peering"
@@ -136,14 +135,4 @@ func peerOf(s peering.Session) bgp.Peer {
 		p.BFD = &bfd.Profile{Transmit: b.Transmit, Receive: b.Receive, Multiplier: b.Multiplier, Passive: b.Passive, MinimumTTL: b.MinimumTTL}
 	}
 	return p
-}
-
-// someRouterID is a BGP identifier made of a name, for peers that are given none:
-// any that no other router of the AS has (RFC 6286 §2.1).
-func someRouterID(node string) netip.Addr {
-	h := uint32(2166136261) // FNV-1a
-	for i := range len(node) {
-		h = (h ^ uint32(node[i])) * 16777619
-	}
-	return netip.AddrFrom4([4]byte{byte(h>>24) | 1, byte(h >> 16), byte(h >> 8), byte(h)})
 }

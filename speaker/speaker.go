@@ -132,6 +132,7 @@ import (
 	"time"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
 	"holdfast.dev/holdfast/bgp"
 	"holdfast.dev/holdfast/layer2"
 )
@@ -248,7 +249,7 @@ func New(c Config) *Speaker {
 		speak = func(c bgp.Config) Advertiser { return bgp.New(c) }
 	}
 	s.bgp = speak(bgp.Config{
-		Log: c.Log, Listen: c.Listen, RouterID: someRouterID(c.Node), Restarting: true, RealTime: true, Changed: s.sessionChanged,
+		Log: c.Log, Listen: c.Listen, RouterID: peering.SomeRouterID(c.Node), Restarting: true, RealTime: true, Changed: s.sessionChanged,
 	})
 	s.health = newHealth(s.healthy)
 	return s

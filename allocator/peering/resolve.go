@@ -2,11 +2,8 @@ package peering
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -75,22 +72,6 @@ func (p *Plan) Sessions(node string) (sessions []Session) {
 		}
 	}
 	return sessions
-}
-
-// routerIDOf is the BGP identifier of a node: its first internal IPv4 address, else
-// a hash of its name, which is as good as an address as long as no other speaker of
-// the AS has it (RFC 6286).
-func routerIDOf(node string, addresses []netip.Addr) netip.Addr {
-	for _, a := range addresses {
-		if a.Is4() {
-			return a
-		}
-	}
-	h := fnv.New32a()
-	fmt.Fprint(h, node) // never fails
-	var id [4]byte
-	binary.BigEndian.PutUint32(id[:], max(h.Sum32(), 1))
-	return netip.AddrFrom4(id)
 }
 
 // resolveProfiles returns the profiles that can be used.
