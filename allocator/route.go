@@ -157,14 +157,15 @@ func (s *Snapshot) routeOrder(claims []*claim) (ads []BGPAdvertisement) {
 // conflicts returns the nodes that would give one prefix two local preferences on
 // the same session.
 func (r Route) conflicts(o Route) []string {
-	if r.LocalPref == o.LocalPref || r.Prefix != o.Prefix || !meet(r.Peers, o.Peers) {
+	if r.LocalPref == o.LocalPref || r.Prefix != o.Prefix || !PeersMeet(r.Peers, o.Peers) {
 		return nil
 	}
 	return intersection(r.Nodes, o.Nodes)
 }
 
-// meet tells whether two lists, of which an empty one stands for all, have something in common.
-func meet(a, b []string) bool {
+// PeersMeet tells whether two lists of BGPPeers, of which an empty one stands for all,
+// have one in common.
+func PeersMeet(a, b []string) bool {
 	return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
 

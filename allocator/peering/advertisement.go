@@ -150,7 +150,7 @@ func (a *advertisement) isFor(pool string) bool {
 // conflict says why the advertisement cannot be used beside another one: routers would
 // be told two local preferences of one prefix.
 func (a *advertisement) conflict(other *advertisement, nodes *nodes) error {
-	if a.LocalPref == other.LocalPref || len(a.ServiceSelectors)+len(other.ServiceSelectors) > 0 || !meet(a.Peers, other.Peers) {
+	if a.LocalPref == other.LocalPref || len(a.ServiceSelectors)+len(other.ServiceSelectors) > 0 || !allocator.PeersMeet(a.Peers, other.Peers) {
 		return nil
 	}
 	shared := ""
@@ -169,11 +169,6 @@ func (a *advertisement) conflict(other *advertisement, nodes *nodes) error {
 	}
 	return fmt.Errorf("spec.localPref is %d, and that of BGPAdvertisement %s is %d for the same prefixes of pool %s, from the same nodes to the same peers: "+
 		"give both the same, or make their peers or nodeSelectors differ", a.LocalPref, other.Name, other.LocalPref, shared)
-}
-
-// meet tells whether two lists have something in common; an empty one stands for all.
-func meet(a, b []string) bool {
-	return len(a) == 0 || len(b) == 0 || slices.ContainsFunc(a, func(x string) bool { return slices.Contains(b, x) })
 }
 
 // missing names the peers that are not there.
