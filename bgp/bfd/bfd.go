@@ -173,7 +173,7 @@ type Status struct {
 	RemoteMultiplier              int
 
 	PacketsIn, PacketsOut, SendErrors uint64
-	Dropped                           map[string]uint64 // packets not taken, by reason; those with no reason left out
+	Dropped                           map[string]uint64 // packets not taken, by reason; those with no reason left out. Of a wrong TTL on a single hop one in 8 is seen, on average
 	Ups, Downs                        uint64            // times that it came up, and went down from being up
 }
 
@@ -196,5 +196,5 @@ type Config struct {
 
 // Stats are counters of packets that belong to no session.
 type Stats struct {
-	Dropped map[string]uint64 // by reason
+	Dropped map[string]uint64 // by reason. Of those too short, or of another version, one in 8 is seen, on average
 }

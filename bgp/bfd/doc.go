@@ -29,7 +29,8 @@
 //     to a peer that Set no longer names.
 //  7. Nothing on the path between a timer or a socket and a packet waits for another
 //     goroutine, writes a log, or calls the caller: one goroutine, locked to one thread,
-//     reads, decides and sends.
+//     reads, decides and sends. It reads 256 packets of a socket at most before it looks at
+//     its timers, and the kernel drops most of what no session could take.
 //
 // # What a change means
 //

@@ -127,6 +127,9 @@ func newListener(k listenerKey, port uint16, shared bool) (fd int, err error) {
 			return -1, fmt.Errorf("binding to VRF device %s: %w", k.device, err)
 		}
 	}
+	if err = discardOthers(fd, k); err != nil {
+		return -1, err
+	}
 	if err = setOptions(fd, []option{{unix.SOL_SOCKET, unix.SO_REUSEADDR, bit(shared)}}); err != nil {
 		return -1, err
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,17 +25,6 @@ func setOptions(fd int, options []option) error {
 		}
 	}
 	return nil
-}
-
-// discardAll makes a socket keep nothing of what comes.
-func discardAll(fd int) error {
-	raw, err := bpf.Assemble([]bpf.Instruction{bpf.RetConstant{Val: 0}})
-	if err != nil {
-		return fmt.Errorf("assembling a filter: %w", err)
-	}
-	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
-		&unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: raw[0].Op, Jt: raw[0].Jt, Jf: raw[0].Jf, K: raw[0].K}})
-	return os.NewSyscallError("attaching a filter", err)
 }
 
 // interfaceIndex is 0 if there is no such interface.

@@ -147,9 +147,9 @@ func TestNeverMovedByStrangers(t *testing.T) {
 			}
 			var b [packetLen]byte
 			c.packet.put(&b)
-			inject(t, p.b, from, c.to, c.port, c.ttl, b[:])
 			eventually(t, "it is dropped", func() bool {
-				return c.status != "" && a.only(t).Dropped[c.status] == 1 || c.stats != "" && a.Stats().Dropped[c.stats] == 1
+				inject(t, p.b, from, c.to, c.port, c.ttl, b[:]) // again and again: the kernel lets in a sample
+				return c.status != "" && a.only(t).Dropped[c.status] > 0 || c.stats != "" && a.Stats().Dropped[c.stats] > 0
 			})
 			if st := a.only(t); st.State != Down || st.PacketsIn != 0 || c.status != "" && st.Trouble == "" {
 				t.Errorf("%+v", st)
