@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +34,43 @@ func nameOf(index int) string {
 		return ""
 	}
 	return ifi.Name
+}
+
+// shareFor is how long a list of addresses serves all peers that look again, or whose
+// router is about to be connected to.
+const shareFor = time.Second
+
+// A gazetteer has the node's addresses, for all peers: a node may have thousands, and
+// the kernel tells all or none.
+type gazetteer struct {
+	mu  sync.Mutex
+	at  time.Time
+	all []address // not changed once it is here
+}
+
+// fresh are the addresses of this moment.
+func (g *gazetteer) fresh() ([]address, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.read()
+}
+
+// recent are those of a second ago at most.
+func (g *gazetteer) recent() ([]address, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.at.IsZero() && time.Since(g.at) < shareFor {
+		return g.all, nil
+	}
+	return g.read()
+}
+
+func (g *gazetteer) read() ([]address, error) {
+	all, err := addresses()
+	if err == nil {
+		g.all, g.at = all, time.Now()
+	}
+	return all, err
 }
 
 // addresses lists those of all interfaces.

@@ -23,11 +23,12 @@ const farewellBFD = 5 * time.Second
 
 // An Advertiser keeps sessions with peers, and tells them prefixes.
 type Advertiser struct {
-	config   Config
-	log      *slog.Logger
-	detector *bfd.Detector
-	byKey    atomic.Pointer[map[bfd.Key][]*peer] // whose BFD session it is
-	ears     *ears
+	config    Config
+	log       *slog.Logger
+	detector  *bfd.Detector
+	byKey     atomic.Pointer[map[bfd.Key][]*peer] // whose BFD session it is
+	ears      *ears
+	addresses gazetteer
 
 	mu      sync.Mutex
 	atlas   atlas
@@ -113,7 +114,7 @@ func (a *Advertiser) Set(prefixes []Prefix, peers []Peer) {
 			changed = p.assign(want, views[name]) || changed
 		case !want.Frozen:
 			changed = true
-			p = newPeer(&a.config, want, views[name], a.arrange)
+			p = newPeer(&a.config, want, views[name], &a.addresses, a.arrange)
 			p.resuming = a.resumes(want)
 			a.peers[name] = p
 			if a.live != nil {

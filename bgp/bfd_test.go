@@ -116,7 +116,7 @@ func TestBFDWait(t *testing.T) {
 		{&bfd.Profile{Transmit: time.Minute, Multiplier: 255}, longestWord},
 	} {
 		want := Peer{Address: netip.MustParseAddr("192.0.2.1"), BFD: row.profile}
-		p := newPeer(&Config{Log: slog.New(slog.DiscardHandler)}, want, nil, nil)
+		p := newPeer(&Config{Log: slog.New(slog.DiscardHandler)}, want, nil, nil, nil)
 		p.is, p.resuming = want, true
 		if got := p.bfdWait(); got != row.want {
 			t.Errorf("%+v: %s, want %s", row.profile, got, row.want)

@@ -60,7 +60,7 @@ func (p *peer) establish(c *conn, o order) {
 	p.resuming = false
 	p.count.ups.Add(1)
 	c.quiet.Store(true)
-	hops, problem := p.nextHops(c, t)
+	hops, problem := p.nextHops(c, t, p.addresses.fresh)
 	p.hops = hops
 	c.change(func() {
 		c.patience = t.Hold
@@ -144,7 +144,7 @@ func (p *peer) dial() {
 	e, iface := p.endpoint(router), p.is.Interface
 	p.count.connects.Add(1)
 	go func() {
-		tcp, err := e.attempt(ctx, iface)
+		tcp, err := e.attempt(ctx, iface, p.addresses.recent)
 		taken := p.post(func() {
 			unwanted := ctx.Err() != nil
 			cancel()
@@ -254,14 +254,16 @@ func (p *peer) sideOf(c *conn) (side, bool) {
 
 // nextHops are those of an established session; it plans to look again where
 // they are not the session's own addresses.
-func (p *peer) nextHops(c *conn, t terms) ([families]hop, string) {
+func (p *peer) nextHops(c *conn, t terms, addresses func() ([]address, error)) ([families]hop, string) {
 	p.checkAt = time.Time{}
 	other := ipv6
 	if c.local.Addr().Is6() {
 		other = ipv4
 	}
 	if t.Families[other] || c.local.Addr().IsLinkLocalUnicast() {
-		p.checkAt = time.Now().Add(hopCheck)
+		// All peers look at the same moments, so that one list serves them.
+		now := time.Now()
+		p.checkAt = now.Add(hopCheck - time.Duration(now.UnixNano())%hopCheck)
 	}
 	all, err := addresses()
 	if err != nil {
@@ -279,7 +281,7 @@ func (p *peer) lookForHops() {
 			continue
 		}
 		c := p.conns[s]
-		hops, problem := p.nextHops(c, l.terms)
+		hops, problem := p.nextHops(c, l.terms, p.addresses.recent)
 		if hops != p.hops {
 			p.hops = hops
 			c.change(func() {
@@ -303,7 +305,7 @@ func (p *peer) describe() {
 }
 
 // attempt is one try to connect, with the mistakes that can be told before.
-func (e endpoint) attempt(ctx context.Context, iface string) (*net.TCPConn, error) {
+func (e endpoint) attempt(ctx context.Context, iface string, addresses func() ([]address, error)) (*net.TCPConn, error) {
 	router := e.remote.Addr()
 	if !router.IsValid() {
 		return nil, fmt.Errorf("no router has been heard on %s: it must send router advertisements there", iface)

@@ -39,6 +39,8 @@ type peer struct {
 	done   chan struct{} // closed when its connections are closed too
 	found  func()        // called when another router's address is known
 
+	addresses *gazetteer // of the node
+
 	mu     sync.Mutex
 	want   Peer
 	leave  *farewell // not nil: for good
@@ -64,9 +66,9 @@ type peer struct {
 
 func jitter() float64 { return 0.75 + 0.25*rand.Float64() }
 
-func newPeer(c *Config, want Peer, v *view, found func()) *peer {
+func newPeer(c *Config, want Peer, v *view, addresses *gazetteer, found func()) *peer {
 	p := &peer{
-		name: want.Name, config: c, log: c.Log.With("peer", want.Name), want: want, found: found,
+		name: want.Name, config: c, log: c.Log.With("peer", want.Name), want: want, found: found, addresses: addresses,
 		wake: make(chan struct{}, 1), events: make(chan func()), left: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.view.Store(v)
