@@ -188,7 +188,8 @@ type Config struct {
 	// those of the RFCs.
 	Port, MultihopPort uint16
 	// RealTime asks for the scheduling class SCHED_RR for the thread that sends and
-	// detects, which takes CAP_SYS_NICE; what was got is logged. If it is granted, GOMAXPROCS
+	// detects, which takes CAP_SYS_NICE, and a share of real time for the cgroup where the
+	// kernel has RT_GROUP_SCHED; what was got is logged, and each new session asks again. If it is granted, GOMAXPROCS
 	// is raised by 4 for the whole process: without that the thread would wait for
 	// ordinary ones that have no CPU.
 	RealTime bool

@@ -43,6 +43,7 @@ type loop struct {
 	certain  time.Time // up to this moment all that has come has been read
 	full     bool      // a socket held more than a batch
 	stopped  bool
+	class    class
 	quiet    []func() // to be called when nobody is leaving
 	dropped  [drops]uint64
 
@@ -73,9 +74,9 @@ func newLoop(c Config) (*loop, error) {
 func (l *loop) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if l.config.RealTime {
-		defer l.realTime()()
-	}
+	l.class.locked = true
+	l.hurry()
+	defer l.calm()
 	for !l.stopped {
 		l.wait()
 		now := time.Now()

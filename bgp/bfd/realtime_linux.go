@@ -19,23 +19,45 @@ const (
 // nobody can take that processor away: so there have to be others.
 var spare = sync.OnceFunc(func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcessors) })
 
-// realTime puts the calling thread into SCHED_RR, if it may be, and returns what puts it
-// back. The threads that Go starts do not inherit it.
-func (l *loop) realTime() (undo func()) {
+// A class is the scheduling class of the loop's thread.
+type class struct {
+	locked  bool            // the loop is bound to its thread
+	before  *unix.SchedAttr // what it was; nil: it still is
+	refused bool
+}
+
+// hurry puts the loop's thread into SCHED_RR, if that is wanted, may be, and is not so
+// yet. It is asked for again with each new session, since an operator may grant it
+// while we run. The threads that Go starts do not inherit it.
+func (l *loop) hurry() {
+	if !l.config.RealTime || !l.class.locked || l.class.before != nil {
+		return
+	}
 	before, err := unix.SchedGetAttr(0, 0)
 	if err == nil {
 		err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR,
 			Flags: unix.SCHED_FLAG_RESET_ON_FORK, Priority: realTimePriority}, 0)
 	}
 	if err != nil {
-		l.say(func() {
-			l.config.Log.Info("BFD runs without real-time priority: it takes CAP_SYS_NICE", "error", err)
-		})
-		return func() {}
+		if !l.class.refused {
+			l.class.refused = true
+			l.say(func() {
+				l.config.Log.Info("BFD runs without real-time priority: it takes CAP_SYS_NICE, and where the kernel has RT_GROUP_SCHED a cgroup with cpu.rt_runtime_us",
+					"error", err)
+			})
+		}
+		return
 	}
+	l.class.before = before
 	spare()
 	l.say(func() {
 		l.config.Log.Info("BFD runs with real-time priority", "class", fmt.Sprintf("SCHED_RR %d", realTimePriority))
 	})
-	return func() { _ = unix.SchedSetAttr(0, before, 0) } // a thread that keeps it only sleeps
+}
+
+// calm puts the thread back. One that keeps the priority all the same only sleeps.
+func (l *loop) calm() {
+	if l.class.before != nil {
+		_ = unix.SchedSetAttr(0, l.class.before, 0)
+	}
 }

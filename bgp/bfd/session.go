@@ -92,6 +92,7 @@ func (l *loop) want(w Session, now time.Time) {
 	} else {
 		s = &session{want: w, at: -1, m: newMachine(w.Profile, l.discriminator(), rand.Uint64(), now)}
 		l.byDiscr[s.m.discr] = s
+		l.hurry()
 	}
 	l.sessions[w.Key()] = s
 	l.byPeer[w.Peer.WithZone("")] = append(l.byPeer[w.Peer.WithZone("")], s)
