@@ -60,6 +60,7 @@ type peer struct {
 	seeking  sync.WaitGroup // finders
 	hops     [families]hop
 	checkAt  time.Time // of hops; zero: no need
+	readTill time.Time // tick is due then, after it came late; zero: it did not
 	resuming bool      // the router may keep routes of a session that ended silently
 	warned   []string  // what has been complained of
 }
@@ -160,8 +161,8 @@ func (p *peer) loop(ctx context.Context) {
 			}
 		case event := <-p.events:
 			event()
-		case now := <-timer.C:
-			p.tick(now)
+		case <-timer.C:
+			p.tick(time.Now())
 		}
 		p.admit()
 	}
@@ -169,6 +170,9 @@ func (p *peer) loop(ctx context.Context) {
 
 // next is when tick must be called.
 func (p *peer) next() time.Time {
+	if !p.readTill.IsZero() {
+		return p.readTill
+	}
 	at := p.machine.next()
 	if !p.checkAt.IsZero() && (at.IsZero() || p.checkAt.Before(at)) {
 		return p.checkAt
@@ -177,11 +181,12 @@ func (p *peer) next() time.Time {
 }
 
 func (p *peer) tick(now time.Time) {
-	if time.Since(p.next()) > lateness {
+	if p.readTill.IsZero() && now.Sub(p.next()) > lateness {
 		// This process was short of CPU: what has come meanwhile is read first.
-		time.Sleep(readingTime)
-		now = time.Now()
+		p.readTill = now.Add(readingTime)
+		return
 	}
+	p.readTill = time.Time{}
 	var heard [sides]time.Time
 	for s, c := range p.conns {
 		if c != nil {
