@@ -86,7 +86,7 @@ func addresses() ([]address, error) {
 	var all []address
 	for i := range messages {
 		if m := &messages[i]; m.Header.Type == unix.RTM_NEWADDR {
-			if a, ok := parseAddress(m); ok {
+			if a, ok := parseAddress(m.Data); ok {
 				all = append(all, a)
 			}
 		}
@@ -94,29 +94,50 @@ func addresses() ([]address, error) {
 	return all, nil
 }
 
-// parseAddress reads a struct ifaddrmsg: family, prefix length, flags and scope
-// in an octet each, then the index of the interface.
-func parseAddress(m *syscall.NetlinkMessage) (a address, ok bool) {
-	attributes, err := syscall.ParseNetlinkRouteAttr(m)
-	if err != nil || len(m.Data) < unix.SizeofIfAddrmsg {
+// parseAddress reads a struct ifaddrmsg: family, prefix length, flags and scope in an
+// octet each, then the index of the interface; and the attributes behind it.
+func parseAddress(b []byte) (a address, ok bool) {
+	if len(b) < unix.SizeofIfAddrmsg {
 		return a, false
 	}
-	bits := int(m.Data[1])
-	a.flags, a.Index = uint32(m.Data[2]), int(binary.NativeEndian.Uint32(m.Data[4:]))
+	bits := int(b[1])
+	a.flags, a.Index = uint32(b[2]), int(binary.NativeEndian.Uint32(b[4:]))
 	var local, other netip.Addr
-	for _, at := range attributes {
-		switch at.Attr.Type {
-		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(at.Value)
-		case unix.IFA_ADDRESS: // the other end of a point-to-point link, if IFA_LOCAL is there
-			other, _ = netip.AddrFromSlice(at.Value)
-		case unix.IFA_FLAGS:
-			a.flags = binary.NativeEndian.Uint32(at.Value)
+	for b = b[unix.SizeofIfAddrmsg:]; len(b) > 0; {
+		kind, value, rest, ok := cutAttribute(b)
+		if !ok {
+			return a, false
 		}
+		switch kind {
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(value)
+		case unix.IFA_ADDRESS: // the other end of a point-to-point link, if IFA_LOCAL is there
+			other, _ = netip.AddrFromSlice(value)
+		case unix.IFA_FLAGS:
+			if len(value) != 4 {
+				return a, false
+			}
+			a.flags = binary.NativeEndian.Uint32(value)
+		}
+		b = rest
 	}
 	if !local.IsValid() {
 		local = other
 	}
 	a.Prefix = netip.PrefixFrom(local, bits)
 	return a, a.Prefix.IsValid()
+}
+
+// cutAttribute takes one struct rtattr off b: its length and type, two octets each,
+// its value, and zeros up to a multiple of four. That of package syscall panics where
+// the last one has no zeros.
+func cutAttribute(b []byte) (kind uint16, value, rest []byte, ok bool) {
+	if len(b) < unix.SizeofRtAttr {
+		return 0, nil, nil, false
+	}
+	size := int(binary.NativeEndian.Uint16(b))
+	if size < unix.SizeofRtAttr || size > len(b) {
+		return 0, nil, nil, false
+	}
+	return binary.NativeEndian.Uint16(b[2:]), b[unix.SizeofRtAttr:size], b[min((size+3)&^3, len(b)):], true
 }

@@ -106,28 +106,58 @@ func (f finder) open(ctx context.Context, ifi *net.Interface) (*wire6.PacketConn
 	return c, nil
 }
 
-// listen reads until the socket is closed.
+// listen reads until the socket is closed, as it is meant to be if the interface ends.
 func (f finder) listen(c *wire6.PacketConn, ifi *net.Interface, asked chan<- struct{}) error {
 	buffer := make([]byte, 1500)
 	for {
 		n, cm, from, err := c.ReadFrom(buffer)
-		if err != nil {
-			return err
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			return fmt.Errorf("looking for a router on %s: %w", f.iface, err)
 		}
 		router, ok := netip.AddrFromSlice(from.(*net.IPAddr).IP)
-		if !ok || cm == nil || cm.HopLimit != maxHops || n < 8 || !router.IsLinkLocalUnicast() { // RFC 4861 §6.1
+		if !ok || cm == nil {
 			continue
 		}
-		switch buffer[0] {
-		case routerAdvertisement:
+		switch kind, ok := neighborMessage(buffer[:n], router, cm.HopLimit); {
+		case ok && kind == routerAdvertisement:
 			f.found(router.WithZone(f.iface))
-		case routerSolicitation:
+		case ok && kind == routerSolicitation:
 			select {
 			case asked <- struct{}{}:
 			default:
 			}
 		}
 	}
+}
+
+// neighborMessage is the type of an ICMPv6 message, if it is a router solicitation or
+// advertisement that RFC 4861 §6.1 holds valid; the kernel has checked the sum. Who
+// solicits without a link-local address is no router.
+func neighborMessage(b []byte, from netip.Addr, hops int) (kind uint8, ok bool) {
+	if len(b) < 8 || b[1] != 0 || hops != maxHops || !from.IsLinkLocalUnicast() || !from.Is6() {
+		return 0, false
+	}
+	options := b[8:]
+	switch kind = b[0]; kind {
+	case routerSolicitation:
+	case routerAdvertisement:
+		if len(b) < 16 {
+			return 0, false
+		}
+		options = b[16:]
+	default:
+		return 0, false
+	}
+	for len(options) > 0 { // type, length in units of 8 octets
+		if len(options) < 2 || options[1] == 0 || int(options[1])*8 > len(options) {
+			return 0, false
+		}
+		options = options[int(options[1])*8:]
+	}
+	return kind, true
 }
 
 // speak asks for routers and tells of us: at once, when asked, and then from time

@@ -2,8 +2,10 @@ package bgp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -106,4 +108,43 @@ func TestShutdownCommunication(t *testing.T) {
 	if got := n.communication(); got != string(long[:254]) {
 		t.Errorf("%d octets: %q", len(got), got)
 	}
+}
+
+// A router is found by what RFC 4861 §6.1.2 holds valid, and by nothing else.
+func FuzzNeighborMessage(f *testing.F) {
+	ifi := &net.Interface{HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1}}
+	ll, hops := netip.MustParseAddr("fe80::1").AsSlice(), maxHops
+	for _, b := range [][]byte{advertisement(ifi), solicitation(ifi), advertisement(&net.Interface{}), advertisement(ifi)[:23], {134}, nil} {
+		f.Add(b, ll, hops)
+		f.Add(b, ll, hops-1)
+		f.Add(b, netip.MustParseAddr("fd00::1").AsSlice(), hops)
+	}
+	f.Fuzz(func(t *testing.T, b, source []byte, hops int) {
+		from, _ := netip.AddrFromSlice(source)
+		kind, ok := neighborMessage(b, from, hops)
+		if !ok {
+			return
+		}
+		least := map[uint8]int{routerSolicitation: 8, routerAdvertisement: 16}[kind]
+		if least == 0 || len(b) < least || b[0] != kind || b[1] != 0 || hops != 255 || !from.Is6() || !from.IsLinkLocalUnicast() {
+			t.Fatalf("%x of %s with hop limit %d is taken for a message of type %d", b, from, hops, kind)
+		}
+		if len(b)%8 != 0 {
+			t.Errorf("%x is taken, with options of no whole length", b)
+		}
+	})
+}
+
+// The kernel's words are read within their bounds, whatever they are.
+func FuzzParseAddress(f *testing.F) {
+	f.Add([]byte{2, 24, 0x80, 0, 3, 0, 0, 0, 8, 0, 2, 0, 10, 0, 0, 2, 8, 0, 8, 0, 0x80, 0, 0, 0}) // IFA_LOCAL, IFA_FLAGS
+	f.Add([]byte{2, 24, 0x80, 0, 3, 0, 0, 0, 5, 0, 8, 0, 1, 0, 0, 0})                             // flags of an octet
+	f.Add([]byte{10, 200, 0, 0, 3, 0, 0, 0, 8, 0, 1, 0, 10, 0, 0, 2})
+	f.Add([]byte{2, 24, 0x80, 0, 3, 0, 0, 0, 5, 0, 9, 0, 1}) // the last attribute is not filled up
+	f.Add([]byte{2})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if a, ok := parseAddress(body); ok && (!a.IsValid() || a.Index != int(binary.NativeEndian.Uint32(body[4:]))) {
+			t.Errorf("%x gives %+v", body, a)
+		}
+	})
 }
