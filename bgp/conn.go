@@ -233,7 +233,9 @@ func (w *writer) say(s *speech, again [families]bool) {
 	}
 }
 
-// flush writes the buffer. A large one is not kept.
+// flush writes the buffer. A large one is not kept. Its deadlines may come after that
+// of end: they do not put the end off, since the reader, whose deadline nobody else
+// sets, then closes the connection.
 func (w *writer) flush() error {
 	rest := w.buffer
 	for len(rest) > 0 {
