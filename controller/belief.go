@@ -34,7 +34,7 @@ type belief struct {
 	pools      *shelf[*pool]
 	ads        *shelf[*advertisement]
 	nodes      *shelf[allocator.Node]
-	endpoints  *shelf[allocator.Endpoints]
+	endpoints  *sliceShelf
 	namespaces *shelf[allocator.Namespace]
 	keys       *shelf[[]byte]
 
@@ -106,7 +106,8 @@ func newBelief(o options) *belief {
 	b.ads = newShelf(b, "l2advertisements", b.advertisementDiffers)
 	b.nodes = newShelf(b, "nodes", b.nodeDiffers)
 	b.namespaces = newShelf(b, "namespaces", b.namespaceDiffers)
-	b.endpoints = newShelf(b, "endpointslices", b.endpointsDiffer)
+	b.endpoints = newSliceShelf(b.mattersFor, func(key any, fact allocator.Change) { b.changes.add(key, fact) })
+	b.waits[slicesKind] = true
 	b.keys = newShelf(b, "secrets", func(name, *[]byte, *[]byte) { b.changes.keys = true })
 	delete(b.waits, b.keys.kind) // addresses are held and announced without a key, too
 	b.peers = newShelf(b, "bgppeers", writtenDiffers[peering.Peer](b))
@@ -136,6 +137,9 @@ func (b *belief) take(whole bool) (changes, *allocator.Facts) {
 		if s.fact.fact != nil {
 			facts.Services = append(facts.Services, *s.fact.fact)
 		}
+		if s.fact.ours() {
+			facts.Endpoints = b.endpoints.facts(s.fact.name, facts.Endpoints)
+		}
 	}
 	for _, p := range b.pools.items {
 		facts.Pools = append(facts.Pools, p.fact.fact)
@@ -147,9 +151,6 @@ func (b *belief) take(whole bool) (changes, *allocator.Facts) {
 	}
 	for _, n := range b.nodes.items {
 		facts.Nodes = append(facts.Nodes, n.fact)
-	}
-	for _, e := range b.endpoints.items {
-		facts.Endpoints = append(facts.Endpoints, e.fact)
 	}
 	for _, n := range b.namespaces.items {
 		facts.Namespaces = append(facts.Namespaces, n.fact)

@@ -11,7 +11,10 @@ import (
 
 // This file notes, for the loop, what became of an object that is believed anew.
 
-func (b *belief) serviceDiffers(n name, _, now **service) {
+func (b *belief) serviceDiffers(n name, was, now **service) {
+	if mattered, matters := was != nil && (*was).ours(), now != nil && (*now).ours(); mattered != matters {
+		b.endpoints.turns(n, matters)
+	}
 	if now == nil {
 		b.changes.services[n] = nil
 		b.changes.add(n, allocator.DropService{Name: n})
@@ -73,16 +76,10 @@ func (b *belief) passwordDiffers(_ name, was, now *peering.Secret) {
 	}
 }
 
-// A slice is known by namespace and name, and the allocator keeps it with its
-// Service: one whose label came to name another Service is dropped from the old.
-func (b *belief) endpointsDiffer(n name, was, now *allocator.Endpoints) {
-	type slice struct{ of, slice name }
-	if was != nil && (now == nil || now.Service != was.Service) {
-		b.changes.add(slice{was.Service, n}, allocator.DropEndpoints{Service: was.Service, Slice: n.Name})
-	}
-	if now != nil {
-		b.changes.add(slice{now.Service, n}, allocator.PutEndpoints{Endpoints: *now})
-	}
+// mattersFor tells whether the endpoints of a Service matter: whether it is ours.
+func (b *belief) mattersFor(service name) bool {
+	i, ok := b.services.items[service]
+	return ok && i.fact.ours()
 }
 
 // changed is the key of a change of any other object.

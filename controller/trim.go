@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"holdfast.dev/holdfast/allocator"
@@ -40,14 +39,6 @@ func trim(in any) (any, error) {
 			}
 		}
 		o.Data = data
-	case *discoveryv1.EndpointSlice:
-		trimMeta(&o.ObjectMeta)
-		o.Annotations, o.Ports = nil, nil
-		o.Labels = keep(o.Labels, discoveryv1.LabelServiceName)
-		for i := range o.Endpoints {
-			e := &o.Endpoints[i]
-			e.TargetRef, e.DeprecatedTopology, e.Zone, e.Hints, e.Hostname = nil, nil, nil, nil, nil
-		}
 	case *v1beta1.IPAddressPool:
 		trimMeta(&o.ObjectMeta)
 		o.Annotations = nil
