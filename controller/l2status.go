@@ -11,9 +11,9 @@ import (
 // Announced is what a node answers for on its segments.
 type Announced struct {
 	// Services whose addresses it answers for, all or some, and the interfaces to
-	// which advertisements limit that; none: not limited.
-	Services map[allocator.ServiceName][]string
-	// InSight are the nodes that it can talk to.
+	// which advertisements limit that; without addresses: it does not any more.
+	Services map[allocator.ServiceName]allocator.Report
+	// InSight are the nodes that it can talk to, with itself; nil: as it was told last.
 	InSight map[string]bool
 }
 
@@ -53,7 +53,10 @@ func newL2Status(c Config, client rest.Interface, stats *counters) *statuses[*v1
 		},
 	}, client, stats)
 	if c.Announced != nil {
-		s.now = func() (map[name][]string, map[string]bool) { a := c.Announced(); return a.Services, a.InSight }
+		s.now = func(whole bool) (map[name]allocator.Report, map[string]bool) {
+			a := c.Announced(whole)
+			return a.Services, a.InSight
+		}
 	}
 	return s
 }
