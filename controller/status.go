@@ -59,6 +59,7 @@ type statuses[P statusObject] struct {
 	now    func() (services map[name][]string, sight map[string]bool)
 	log    *slog.Logger
 	stats  *counters
+	gate   *gate
 	change chan struct{}
 
 	known  map[name]record // own objects, by Service; nil: to be listed
@@ -78,7 +79,7 @@ type record struct {
 
 func newStatuses[P statusObject](c Config, kind statusKind[P], client rest.Interface, stats *counters) *statuses[P] {
 	s := &statuses[P]{
-		statusKind: kind, client: client, node: c.Node, namespace: c.Namespace, log: c.Log, stats: stats,
+		statusKind: kind, client: client, node: c.Node, namespace: c.Namespace, log: c.Log, stats: stats, gate: newGate(),
 		change: make(chan struct{}, 1), absent: map[string]bool{},
 	}
 	if c.PodName != "" && c.PodUID != "" {
@@ -327,13 +328,15 @@ func (s *statuses[P]) remove(ctx context.Context, object string) error {
 
 // write does one request; the answer goes to into, where that is given.
 func (s *statuses[P]) write(ctx context.Context, r *rest.Request, into runtime.Object) error {
-	ctx, cancel := context.WithTimeout(ctx, writeLimit)
-	defer cancel()
-	result := timed(ctx, r).Do(ctx)
-	err := result.Error()
-	if err == nil && into != nil {
-		err = result.Into(into)
-	}
-	s.stats.wrote(s.resource, err)
-	return err
+	return s.gate.do(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, writeLimit)
+		defer cancel()
+		result := timed(ctx, r).Do(ctx)
+		err := result.Error()
+		if err == nil && into != nil {
+			err = result.Into(into)
+		}
+		s.stats.wrote(s.resource, err)
+		return err
+	})
 }
