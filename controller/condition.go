@@ -80,11 +80,17 @@ func announcedCondition(holds int, remarks []allocator.Reason) metav1.Condition 
 	return c
 }
 
-// sentences writes reasons one after the other.
+// sentences writes reasons one after the other, as far as there is room in a condition.
 func sentences(reasons []allocator.Reason) string {
-	texts := make([]string, len(reasons))
-	for i, r := range reasons {
-		texts[i] = r.String()
+	var text strings.Builder
+	for i := range reasons {
+		if i > 0 {
+			text.WriteString("; ")
+		}
+		text.WriteString(sentence(&reasons[i]))
 	}
-	return strings.Join(texts, "; ")
+	return cut(text.String(), conditionLimit)
 }
+
+// sentence writes one reason, as far as there is room.
+func sentence(r *allocator.Reason) string { return cut(r.String(), sentenceLimit) }

@@ -164,7 +164,7 @@ func (p *patch) write(client rest.Interface, to target, lazy time.Duration) (*ta
 		send: func(ctx context.Context) (runtime.Object, error) {
 			return timed(ctx, client.Patch(types.MergePatchType)).
 				NamespaceIfScoped(to.name.Namespace, to.name.Namespace != "").
-				Resource(to.kind).Name(to.name.Name).SubResource("status").
+				Resource(to.kind).Name(to.name.Name).SubResource("status").Param("fieldManager", fieldManager).
 				Body(body).Do(ctx).Get()
 		},
 	}, nil

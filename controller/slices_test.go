@@ -169,7 +169,7 @@ func BenchmarkEndpointSlices(b *testing.B) {
 			b.Fatal(err)
 		}
 	}()
-	_, facts := belief.take(true)
+	facts := belief.facts()
 	if len(facts.Endpoints) != ours {
 		b.Fatal(len(facts.Endpoints))
 	}

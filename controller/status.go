@@ -67,6 +67,7 @@ type statuses[P statusObject] struct {
 	now    func(whole bool) (services map[name]allocator.Report, sight map[string]bool)
 	log    *slog.Logger
 	stats  *counters
+	gate   *gate
 	change chan struct{}
 	// sighted is told which nodes are in sight, when that is not what it was told last.
 	// May be nil.
@@ -96,7 +97,7 @@ type record struct {
 
 func newStatuses[P statusObject](c Config, kind statusKind[P], client rest.Interface, stats *counters) *statuses[P] {
 	s := &statuses[P]{
-		statusKind: kind, client: client, node: c.Node, namespace: c.Namespace, log: c.Log, stats: stats,
+		statusKind: kind, client: client, node: c.Node, namespace: c.Namespace, log: c.Log, stats: stats, gate: newGate(),
 		change: make(chan struct{}, 1), todo: map[name]bool{}, absent: map[string]map[name]string{},
 	}
 	if c.PodName != "" && c.PodUID != "" {
@@ -251,7 +252,8 @@ func (s *statuses[P]) work(ctx context.Context) error {
 		return n, s.known[n], true
 	}
 	var tasks sync.WaitGroup
-	for range min(statusWriters, len(names)) {
+	_, width := s.gate.open()
+	for range min(statusWriters, len(names), width) {
 		tasks.Go(func() {
 			for n, r, more := next(); more; n, r, more = next() {
 				want, is := s.want[n]
@@ -443,13 +445,15 @@ func (s *statuses[P]) remove(ctx context.Context, object string) error {
 
 // write does one request; the answer goes to into, where that is given.
 func (s *statuses[P]) write(ctx context.Context, r *rest.Request, into runtime.Object) error {
-	ctx, cancel := context.WithTimeout(ctx, writeLimit)
-	defer cancel()
-	result := timed(ctx, r).Do(ctx)
-	err := result.Error()
-	if err == nil && into != nil {
-		err = result.Into(into)
-	}
-	s.stats.wrote(s.resource, err)
-	return err
+	return s.gate.do(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, writeLimit)
+		defer cancel()
+		result := timed(ctx, r).Do(ctx)
+		err := result.Error()
+		if err == nil && into != nil {
+			err = result.Into(into)
+		}
+		s.stats.wrote(s.resource, err)
+		return err
+	})
 }

@@ -42,6 +42,7 @@ type service struct {
 	fromPool    string
 	fromPoolOld bool
 	record      string // the annotation as it stands
+	writer      string // who wrote the status last, as writerOf names it
 }
 
 // ours tells whether addresses of the Service are for us to decide.
@@ -57,6 +58,7 @@ func serviceOf(in *corev1.Service, class string) *service {
 		conditions: in.Status.Conditions,
 		fromPool:   in.Annotations[fromPoolAnnotation],
 		record:     in.Annotations[allocator.RecordAnnotation],
+		writer:     writerOf(in.ManagedFields),
 	}
 	_, out.fromPoolOld = in.Annotations[fromPoolAnnotationOld]
 	if in.Spec.Type != corev1.ServiceTypeLoadBalancer {

@@ -17,10 +17,13 @@ import (
 func trim(in any) (any, error) {
 	switch o := in.(type) {
 	case *corev1.Service:
+		writer := lastWriter(o.ManagedFields)
 		trimMeta(&o.ObjectMeta)
 		o.Annotations = keep(o.Annotations, readAnnotations...)
 		if o.Spec.Type != corev1.ServiceTypeLoadBalancer {
 			o.Labels, o.Spec = nil, corev1.ServiceSpec{Type: o.Spec.Type}
+		} else {
+			o.ManagedFields = writer
 		}
 	case *corev1.Node:
 		trimMeta(&o.ObjectMeta)
