@@ -12,3 +12,13 @@ type Report struct {
 	// peers that are told. Sorted.
 	On []string
 }
+
+// NotAnnounced: nodes may announce the address, and by the word of the nodes none does.
+// It is no answer of Place.
+const NotAnnounced Code = "NotAnnounced"
+
+// Seat returns which nodes may answer for an address, as Place said last.
+func (s *Snapshot) Seat(a netip.Addr) (Seat, bool) {
+	seat, ok := s.seating.seats[a]
+	return seat, ok
+}

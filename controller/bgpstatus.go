@@ -12,7 +12,7 @@ import (
 // dead one said goes with its pod.
 func newBGPStatus(c Config, client rest.Interface, stats *counters) *statuses[*v1beta1.ServiceBGPStatus] {
 	s := newStatuses(c, statusKind[*v1beta1.ServiceBGPStatus]{
-		title: "ServiceBGPStatus", resource: "servicebgpstatuses", prefix: "bgp-",
+		title: "ServiceBGPStatus", resource: "servicebgpstatuses", prefix: prefixBGP,
 		empty: func() *v1beta1.ServiceBGPStatus { return &v1beta1.ServiceBGPStatus{} },
 		about: func(m metav1.ObjectMeta, node string, of name, peers []string) *v1beta1.ServiceBGPStatus {
 			return &v1beta1.ServiceBGPStatus{ObjectMeta: m, Status: v1beta1.ServiceBGPStatusStatus{

@@ -27,6 +27,7 @@ type Controller struct {
 	l2status  *statuses[*v1beta1.ServiceL2Status]
 	bgpstatus *statuses[*v1beta1.ServiceBGPStatus]
 	strangers *strangers
+	sight     sight
 	stats     *counters
 	gate      *gate
 	election  lease.Config
@@ -56,6 +57,7 @@ func New(config Config) (*Controller, error) {
 	c.l2status = newL2Status(config, c.clients.metallb, c.stats)
 	c.bgpstatus = newBGPStatus(config, c.clients.metallb, c.stats)
 	c.l2status.gate, c.bgpstatus.gate = c.gate, c.gate
+	c.l2status.sighted = c.sight.sees
 	c.strangers = newStrangers(config, c.clients.core, c.belief)
 	c.election = lease.Config{
 		API:       &leaseAPI{c.clients.coordination, config.Namespace, LeaseName, c.stats, config.Log},
@@ -189,6 +191,10 @@ func (c *Controller) lead(term *lease.Term) bool {
 		return true
 	}
 	t := newTenure(c, term)
+	reading, stop := context.WithCancel(context.Background())
+	defer stop()
+	t.announcing.reports = c.listen(reading)
+	defer c.sight.follow(nil)
 	c.stats.count(func(s *Stats) { s.Leads = true })
 	planning := make(chan struct{})
 	go func() {

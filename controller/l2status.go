@@ -8,6 +8,12 @@ import (
 	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
+// The names of objects begin so.
+const (
+	prefixLayer2 = "l2-"
+	prefixBGP    = "bgp-"
+)
+
 // Announced is what a node answers for on its segments.
 type Announced struct {
 	// Services whose addresses it answers for, all or some, and the interfaces to
@@ -21,7 +27,7 @@ type Announced struct {
 // removes what a dead one said.
 func newL2Status(c Config, client rest.Interface, stats *counters) *statuses[*v1beta1.ServiceL2Status] {
 	s := newStatuses(c, statusKind[*v1beta1.ServiceL2Status]{
-		title: "ServiceL2Status", resource: "servicel2statuses", prefix: "l2-",
+		title: "ServiceL2Status", resource: "servicel2statuses", prefix: prefixLayer2,
 		empty: func() *v1beta1.ServiceL2Status { return &v1beta1.ServiceL2Status{} },
 		about: func(m metav1.ObjectMeta, node string, of name, interfaces []string) *v1beta1.ServiceL2Status {
 			o := &v1beta1.ServiceL2Status{ObjectMeta: m, Status: v1beta1.ServiceL2StatusStatus{

@@ -54,7 +54,7 @@ func (p *patch) set(field string, value any) {
 // servicePatch is the difference between what is published on a Service and the
 // decision; conditionsOnly tells that the addresses and their record are as they
 // should be.
-func servicePatch(s *service, d *allocator.Decision, remarks []allocator.Reason, now time.Time) (p patch, conditionsOnly bool) {
+func servicePatch(s *service, d *allocator.Decision, announced metav1.Condition, now time.Time) (p patch, conditionsOnly bool) {
 	p.Metadata.Version = s.version
 	if len(s.fact.Holds) != s.ingress || !slices.Equal(s.fact.Holds, d.Holds) {
 		p.set("loadBalancer", map[string]any{"ingress": ingressOf(d.Holds)})
@@ -68,8 +68,8 @@ func servicePatch(s *service, d *allocator.Decision, remarks []allocator.Reason,
 	}
 	conditionsOnly = p.empty()
 	conditions, held := withCondition(s.conditions, heldCondition(d), now)
-	conditions, announced := withCondition(conditions, announcedCondition(len(s.fact.Holds), remarks), now)
-	if held || announced {
+	conditions, differs := withCondition(conditions, announced, now)
+	if held || differs {
 		p.set("conditions", conditions)
 	}
 	return p, conditionsOnly

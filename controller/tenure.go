@@ -44,7 +44,8 @@ type tenure struct {
 	lookAgain time.Time                    // when these are looked at again
 	refused   map[name]string              // what Check said last
 
-	rivals rivals // who else writes addresses
+	rivals     rivals     // who else writes addresses
+	announcing announcing // what the copies say
 
 	configsDiffer bool      // pools and advertisements must be looked at
 	usesDiffer    bool      // how full pools are must be counted
@@ -56,11 +57,15 @@ type tenure struct {
 }
 
 func newTenure(c *Controller, term *lease.Term) *tenure {
-	return &tenure{
+	t := &tenure{
 		c: c, term: term, publisher: newPublisher(term, c.Log, c.stats).share(c.gate), feed: c.belief.subscribe(true), plan: c.plan,
 		views: map[name]*service{}, decisions: map[name]*allocator.Decision{}, waiting: map[allocator.Code]int{},
 		heldBack: map[name]bool{}, refused: map[name]string{}, objects: map[target]bool{}, rivals: newRivals(),
 	}
+	t.announcing = newAnnouncing(func(s *service, what saying) {
+		c.events.say(event{of: s.name, uid: s.uid, what: what, fence: term})
+	})
+	return t
 }
 
 // now is the time as which plans are made and conditions dated.
@@ -77,6 +82,7 @@ func (t *tenure) run() {
 		case <-t.term.Done():
 			return
 		case <-t.feed.news:
+		case <-t.announcing.news():
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -123,7 +129,7 @@ func (t *tenure) step() (wake time.Time) {
 	if len(t.heldBack) > 0 {
 		wake = sooner(wake, t.lookAgain)
 	}
-	return sooner(wake, t.rivals.wake())
+	return sooner(sooner(wake, t.rivals.wake()), t.announcing.next)
 }
 
 // sooner returns the earlier of two times; the zero one is never.
@@ -184,6 +190,7 @@ func (t *tenure) again(concerned map[name]bool, now time.Time) {
 		t.lookAgain = now.Add(heldBackPause)
 	}
 	t.rivals.due(now, func(n name) { concerned[n] = true })
+	t.announcing.again(concerned, now)
 }
 
 // sits tells whether two views of a Service have it sit on the same addresses.
