@@ -129,14 +129,14 @@ func (a *announcing) judge(s *service, remarks []allocator.Reason, snapshot *all
 		delete(a.pending, s.name)
 		return c, reasons
 	}
+	if !a.ready && !v.barred {
+		a.blind[s.name] = true
+		return old, remarks
+	}
 	p, ok := a.pending[s.name]
 	if missing := len(v.missing) > 0; !ok || p.missing != missing {
 		p = pending{now, missing}
 		a.pending[s.name] = p
-	}
-	if !a.ready && !v.barred {
-		a.blind[s.name] = true
-		return old, remarks
 	}
 	if end := p.since.Add(a.pause(&old, &c, p)); now.Before(end) {
 		a.later(s.name, end)
