@@ -287,6 +287,7 @@ func (c DropBGPAdvertisement) apply(s *Snapshot) {
 func (c PutNode) apply(s *Snapshot) {
 	old, ok := s.nodes[c.Name]
 	s.nodes[c.Name] = c.Node
+	PutInUse{InUse{By: "node " + c.Name, Addrs: c.InUse}}.apply(s)
 	if !ok || old.Excluded != c.Excluded || old.Unreachable != c.Unreachable || !maps.Equal(old.Labels, c.Labels) {
 		s.everySeat()
 	}
@@ -295,6 +296,7 @@ func (c PutNode) apply(s *Snapshot) {
 func (c DropNode) apply(s *Snapshot) {
 	if _, ok := s.nodes[c.Name]; ok {
 		delete(s.nodes, c.Name)
+		DropInUse{"node " + c.Name}.apply(s)
 		s.everySeat()
 	}
 }
