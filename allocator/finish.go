@@ -116,7 +116,7 @@ func (d *draft) admitted(out *Decision) {
 	if len(d.record.Pools) == 0 {
 		return
 	}
-	d.record.Ports = slices.SortedFunc(slices.Values(v.Ports), Port.compare)
+	d.record.Ports = slices.SortedFunc(slices.Values(v.Ports), Port.Compare)
 	d.record.Share = v.Record.Share
 	if d.agrees(out.Holds) {
 		d.record.Share = v.request.share

@@ -129,6 +129,10 @@ func (r Reason) String() string {
 	case NoNode:
 		return fmt.Sprintf("%s is not announced for this Service%s", r.Addr, detail(r.Detail))
 	case NotServed:
+		if r.Detail != "" {
+			return fmt.Sprintf("is not served on %s: it is announced for %s %s, who came first, from nodes of which not all serve this Service; "+
+				"give this Service an address of its own, or externalTrafficPolicy Cluster", r.Addr, list(r.Others, r.More), r.Detail)
+		}
 		return fmt.Sprintf("is not served on %s: no node may answer for it and for %s too; such a node needs a ready endpoint of each Service with externalTrafficPolicy Local, and for each an advertisement that selects it; provide one, or give this Service an address of its own", r.Addr, list(r.Others, r.More))
 	}
 	return r.Detail

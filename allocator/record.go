@@ -85,11 +85,12 @@ func (v *Service) origin(a netip.Addr) *PoolMark {
 
 // had tells whether the Service was admitted with the port.
 func (v *Service) had(p Port) bool {
-	_, found := slices.BinarySearchFunc(v.Record.Ports, p, Port.compare)
+	_, found := slices.BinarySearchFunc(v.Record.Ports, p, Port.Compare)
 	return found
 }
 
-func (p Port) compare(q Port) int {
+// Compare orders ports by protocol, then number.
+func (p Port) Compare(q Port) int {
 	return cmp.Or(cmp.Compare(p.Protocol, q.Protocol), cmp.Compare(p.Number, q.Number))
 }
 

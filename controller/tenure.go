@@ -151,7 +151,11 @@ func (t *tenure) publish(l *round, n name, doubts map[netip.Addr][]name, now tim
 func (t *tenure) publishDecision(l *round, view *service, d *allocator.Decision, doubts map[netip.Addr][]name, now time.Time) {
 	to := target{"services", view.name}
 	remarks := l.snapshot.Remarks(view.name)
-	p, conditionsOnly := servicePatch(view, d, remarks, now)
+	p, conditionsOnly, err := servicePatch(view, d, remarks, now)
+	if err != nil {
+		t.c.Log.Error("a write could not be put together", "service", to.name.String(), "err", err)
+		return
+	}
 	if p.empty() {
 		t.publisher.drop(to)
 		return

@@ -84,7 +84,7 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 	h.controller, err = controller.New(controller.Config{
 		REST: api, Node: f.node, Namespace: f.namespace,
 		LBClass: f.lbClass, IgnoreExcludeLabel: f.ignoreExclude,
-		Settings:      allocator.Settings{Settle: time.Duration(f.settle), Overlap: f.overlap},
+		Settings:      allocator.Settings{Settle: time.Duration(f.settle), Overlap: f.overlap, AcrossNamespaces: f.across},
 		LeaseDuration: f.leaseDuration, RenewDeadline: f.renewDeadline, RenewPeriod: f.renewPeriod, RetryPeriod: f.retryPeriod,
 		PodName: f.podName, PodUID: f.podUID,
 		Log:       log,
