@@ -55,9 +55,7 @@ func (s *Snapshot) use(by string, was, now []netip.Addr) {
 			}
 		}
 		if g != nil {
-			for _, v := range g.residents {
-				s.touch(v)
-			}
+			g.all(func(v *service) bool { s.touch(v); return true })
 		}
 		s.stir(a)
 	}
