@@ -37,11 +37,15 @@ func (s *Snapshot) usable(n ServiceName) usable {
 			}
 		}
 	}
-	serving := slices.Concat(ready.nodes, terminating.nodes)
+	serving := sortedSet(slices.Concat(ready.nodes, terminating.nodes))
 	if ready.none() {
 		ready = terminating
 	}
-	return usable{sortedSet(ready.nodes), ready.loose, sortedSet(serving)}
+	nodes := sortedSet(ready.nodes)
+	if slices.Equal(nodes, serving) {
+		nodes = serving // as nearly always: it is held once
+	}
+	return usable{nodes, ready.loose, serving}
 }
 
 func sortedSet(names []string) []string {
@@ -68,9 +72,13 @@ type standing struct {
 type protocol struct {
 	ads   map[string]Advertisement // those of BGP have neither interfaces nor preferences
 	bases map[string]*base         // by the names of advertisements
+	// selected are the nodes that each advertisement of BGP selected in the last base.
+	selected map[string][]string
 }
 
-func newProtocol() protocol { return protocol{map[string]Advertisement{}, map[string]*base{}} }
+func newProtocol() protocol {
+	return protocol{map[string]Advertisement{}, map[string]*base{}, map[string][]string{}}
+}
 
 // A base is the usable nodes that a set of advertisements selects, by name. Seats
 // share it, so that a cluster with many nodes and addresses holds it once.
@@ -78,6 +86,7 @@ type base struct {
 	ads        []string
 	standings  []standing
 	candidates []Candidate
+	selected   map[string][]string // by advertisement of BGP: the candidates that it selects
 }
 
 func (s *Snapshot) base(p protocol, ads []string) *base {
@@ -301,6 +310,7 @@ func (c DropBGPAdvertisement) apply(s *Snapshot) {
 	if _, ok := s.routes[c.Name]; ok {
 		delete(s.routes, c.Name)
 		delete(s.bgp.ads, c.Name)
+		delete(s.bgp.selected, c.Name)
 		s.everySeat()
 	}
 }

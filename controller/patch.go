@@ -54,7 +54,7 @@ func (p *patch) set(field string, value any) {
 // servicePatch is the difference between what is published on a Service and the
 // decision; conditionsOnly tells that the addresses and their record are as they
 // should be.
-func servicePatch(s *service, d *allocator.Decision, remarks []allocator.Reason, now time.Time) (p patch, conditionsOnly bool, err error) {
+func servicePatch(s *service, d *allocator.Decision, announced metav1.Condition, now time.Time) (p patch, conditionsOnly bool, err error) {
 	p.Metadata.Version = s.version
 	if s.odd || !slices.Equal(s.fact.Holds, d.Holds) {
 		p.set("loadBalancer", map[string]any{"ingress": ingressOf(d.Holds)})
@@ -67,8 +67,8 @@ func servicePatch(s *service, d *allocator.Decision, remarks []allocator.Reason,
 	}
 	conditionsOnly = p.empty() && !differs
 	conditions, held := withCondition(s.conditions, heldCondition(d), now)
-	conditions, announced := withCondition(conditions, announcedCondition(len(s.fact.Holds), remarks), now)
-	if held || announced || differs {
+	conditions, announces := withCondition(conditions, announced, now)
+	if held || announces || differs {
 		if !record.IsZero() {
 			c, err := recordCondition(record)
 			if err != nil {
@@ -173,7 +173,7 @@ func (p *patch) write(client rest.Interface, to target, lazy time.Duration) (*ta
 		send: func(ctx context.Context) (runtime.Object, error) {
 			return timed(ctx, client.Patch(types.MergePatchType)).
 				NamespaceIfScoped(to.name.Namespace, to.name.Namespace != "").
-				Resource(to.kind).Name(to.name.Name).SubResource("status").
+				Resource(to.kind).Name(to.name.Name).SubResource("status").Param("fieldManager", fieldManager).
 				Body(body).Do(ctx).Get()
 		},
 	}, nil

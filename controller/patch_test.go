@@ -15,6 +15,9 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
+// none is the condition of a Service of which nothing is said about who announces it.
+var none = metav1.Condition{Type: conditionAnnounced}
+
 func held(addr string) *allocator.Decision {
 	a := netip.MustParseAddr(addr)
 	return &allocator.Decision{
@@ -38,9 +41,9 @@ func text(t *testing.T, p patch) string {
 }
 
 // difference is the patch for what is published on a Service.
-func difference(t *testing.T, in *corev1.Service, d *allocator.Decision, remarks []allocator.Reason, now time.Time) (patch, bool) {
+func difference(t *testing.T, in *corev1.Service, d *allocator.Decision, announced metav1.Condition, now time.Time) (patch, bool) {
 	t.Helper()
-	p, conditionsOnly, err := servicePatch(serviceOf(in, ""), d, remarks, now)
+	p, conditionsOnly, err := servicePatch(serviceOf(in, ""), d, announced, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +96,7 @@ status:
   loadBalancer: {ingress: [{hostname: old.example}]}
 `)
 	d := held("192.0.2.1")
-	p, conditionsOnly := difference(t, in, d, nil, noon)
+	p, conditionsOnly := difference(t, in, d, none, noon)
 	if conditionsOnly {
 		t.Error("an address was written, too")
 	}
@@ -107,21 +110,21 @@ status:
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	in = apply(t, in, p)
-	p, conditionsOnly = difference(t, in, d, nil, noon.Add(time.Hour))
+	p, conditionsOnly = difference(t, in, d, announcedCondition(nil, nil), noon.Add(time.Hour))
 	if len(p.Status) != 1 || !conditionsOnly {
 		t.Errorf("after it was written: %s", text(t, p))
 	}
 	in = apply(t, in, p)
-	if p, _ = difference(t, in, d, nil, noon.Add(2*time.Hour)); !p.empty() {
+	if p, _ = difference(t, in, d, announcedCondition(nil, nil), noon.Add(2*time.Hour)); !p.empty() {
 		t.Errorf("nothing differs: %s", text(t, p))
 	}
 	// Nothing held any more: the fields go.
-	p, _ = difference(t, in, &allocator.Decision{Reasons: []allocator.Reason{{Code: allocator.NoPool, Detail: "waits"}}}, nil, noon)
+	p, _ = difference(t, in, &allocator.Decision{Reasons: []allocator.Reason{{Code: allocator.NoPool, Detail: "waits"}}}, announcedCondition(nil, nil), noon)
 	in = apply(t, in, p)
 	if len(in.Annotations) != 0 || len(in.Status.LoadBalancer.Ingress) != 0 || len(in.Status.Conditions) != 3 {
 		t.Errorf("after all was taken: %+v %+v", in.Annotations, in.Status)
 	}
-	p, _ = difference(t, in, &allocator.Decision{Reasons: []allocator.Reason{{Code: allocator.NoPool, Detail: "waits"}}}, nil, noon)
+	p, _ = difference(t, in, &allocator.Decision{Reasons: []allocator.Reason{{Code: allocator.NoPool, Detail: "waits"}}}, none, noon)
 	if in = apply(t, in, p); conditionOf(in.Status.Conditions, conditionAnnounced) != nil {
 		t.Error("who holds nothing says nothing of announcing")
 	}
@@ -130,7 +133,7 @@ status:
 func TestFarewellTakesOurMarksOnly(t *testing.T) {
 	in := from[corev1.Service](t, fullService)
 	d := held("192.0.2.1")
-	p, _ := difference(t, in, d, nil, noon)
+	p, _ := difference(t, in, d, none, noon)
 	in = apply(t, in, p)
 	in.Status.Conditions = append(in.Status.Conditions, metav1.Condition{Type: "theirs"})
 	in.Spec.Type = corev1.ServiceTypeClusterIP
@@ -158,7 +161,7 @@ func TestEventsAreNewsOnly(t *testing.T) {
 		if len(got) != len(s.want) || len(got) > 0 && got[0] != s.want[0] {
 			t.Errorf("step %d: %+v, want %+v", i, got, s.want)
 		}
-		p, _ := difference(t, in, s.d, nil, noon)
+		p, _ := difference(t, in, s.d, none, noon)
 		in = apply(t, in, p)
 	}
 	unserved := []allocator.Reason{{Code: allocator.NoEndpoints}, {Code: allocator.NoNode}}
@@ -168,7 +171,7 @@ func TestEventsAreNewsOnly(t *testing.T) {
 	if got := sayings(view, still, unserved); len(got) != 1 || got[0].reason != eventUnserved {
 		t.Errorf("not announced: %+v", got)
 	}
-	p, _ := difference(t, in, still, unserved, noon)
+	p, _ := difference(t, in, still, announcedCondition(unserved, nil), noon)
 	in = apply(t, in, p)
 	if got := sayings(serviceOf(in, ""), still, unserved); len(got) != 0 {
 		t.Errorf("said again: %+v", got)

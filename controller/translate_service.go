@@ -43,7 +43,8 @@ type service struct {
 	recorded    bool               // there is a record
 	fromPool    string
 	fromPoolOld bool
-	oldRecord   bool // the annotation of an earlier version is there
+	oldRecord   bool   // the annotation of an earlier version is there
+	writer      string // who wrote the status last, as writerOf names it
 }
 
 // ours tells whether addresses of the Service are for us to decide.
@@ -59,6 +60,7 @@ func serviceOf(in *corev1.Service, class string) *service {
 		recorded: conditionOf(in.Status.Conditions, conditionRecord) != nil,
 		fromPool: in.Annotations[fromPoolAnnotation],
 		uses:     externalIPs(in.Spec.ExternalIPs),
+		writer:   writerOf(in.ManagedFields),
 	}
 	out.conditions = slices.DeleteFunc(slices.Clone(in.Status.Conditions), func(c metav1.Condition) bool { return c.Type == conditionRecord })
 	_, out.fromPoolOld = in.Annotations[fromPoolAnnotationOld]
