@@ -152,8 +152,8 @@ func (b *base) common(claims []*claim) (nodes []Candidate) {
 	for _, c := range claims {
 		if c.local { // only its nodes can do
 			for _, node := range c.usable.nodes {
-				if i, ok := slices.BinarySearchFunc(b.standings, node, func(st standing, n string) int { return strings.Compare(st.Node, n) }); ok {
-					check(&b.standings[i])
+				if st := b.standing(node); st != nil {
+					check(st)
 				}
 			}
 			return nodes
@@ -163,6 +163,28 @@ func (b *base) common(claims []*claim) (nodes []Candidate) {
 		check(&b.standings[i])
 	}
 	return nodes
+}
+
+// standing returns what the advertisements say of a node; nil: it may announce nothing.
+func (b *base) standing(node string) *standing {
+	if i, ok := slices.BinarySearchFunc(b.standings, node, func(st standing, n string) int { return strings.Compare(st.Node, n) }); ok {
+		return &b.standings[i]
+	}
+	return nil
+}
+
+// notServed says that others are served on an address, of another namespace or not.
+func notServed(a netip.Addr, served []*claim, across bool) Reason {
+	list := make([]*service, len(served))
+	for i, c := range served {
+		list[i] = c.service
+	}
+	with := othersOf(list)
+	r := Reason{Code: NotServed, Addr: a, Others: with.names, More: with.more}
+	if across {
+		r.Detail = "of another namespace"
+	}
+	return r
 }
 
 const unusable = " is selected by an advertisement for it, free of label " + LabelExclude + ", and not NetworkUnavailable"
@@ -190,17 +212,16 @@ func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*c
 	if best == nil || !slices.Contains(best, true) {
 		nodes, best = nil, make([]bool, len(claims))
 	}
-	var with []*service
 	for j, c := range claims {
 		if best[j] {
-			served, with = append(served, c), append(with, c.service)
+			served = append(served, c)
 		}
 	}
 	for j, c := range claims {
 		switch {
 		case best[j]:
 		case somewhere[j]:
-			seat.unserved(c.service, Reason{Code: NotServed, Addr: seat.Addr, Others: namesOf(with)})
+			seat.unserved(c.service, notServed(seat.Addr, served, false))
 		case c.local:
 			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "no node with a ready endpoint" + unusable})
 		default:
@@ -297,6 +318,7 @@ func (c DropBGPAdvertisement) apply(s *Snapshot) {
 func (c PutNode) apply(s *Snapshot) {
 	old, ok := s.nodes[c.Name]
 	s.nodes[c.Name] = c.Node
+	PutInUse{InUse{By: "node " + c.Name, Addrs: c.InUse}}.apply(s)
 	if !ok || old.Excluded != c.Excluded || old.Unreachable != c.Unreachable || !maps.Equal(old.Labels, c.Labels) {
 		s.everySeat()
 	}
@@ -305,6 +327,7 @@ func (c PutNode) apply(s *Snapshot) {
 func (c DropNode) apply(s *Snapshot) {
 	if _, ok := s.nodes[c.Name]; ok {
 		delete(s.nodes, c.Name)
+		DropInUse{"node " + c.Name}.apply(s)
 		s.everySeat()
 	}
 }

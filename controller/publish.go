@@ -54,7 +54,11 @@ func (t *tenure) publishDecision(view *service, d *allocator.Decision, doubts ma
 	remarks := t.snapshot.Remarks(view.name)
 	said := t.rivals.said(d)
 	announced, remarks := t.announcing.judge(view, remarks, t.snapshot, now)
-	p, conditionsOnly := servicePatch(view, said, announced, now)
+	p, conditionsOnly, err := servicePatch(view, said, announced, now)
+	if err != nil {
+		t.c.Log.Error("a write could not be put together", "service", to.name.String(), "err", cut(err.Error(), sentenceLimit))
+		return
+	}
 	if p.empty() || t.rivals.paused(view.name, now) {
 		t.publisher.drop(to)
 		return

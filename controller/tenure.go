@@ -29,7 +29,7 @@ const (
 // earlier term are forgotten.
 type tenure struct {
 	c         *Controller
-	term      *lease.Term
+	term      fence
 	publisher *publisher
 	feed      *feed
 	plan      func(*allocator.Snapshot, time.Time) allocator.Planned // allocator.Plan
@@ -126,6 +126,9 @@ func (t *tenure) step() (wake time.Time) {
 		t.makeKey()
 	}
 	wake = sooner(planned.Wake, t.configs(changes, now))
+	if planned.InFlight > 0 { // its times must be new when it is published
+		wake = sooner(wake, now.Add(time.Second))
+	}
 	if len(t.heldBack) > 0 {
 		wake = sooner(wake, t.lookAgain)
 	}

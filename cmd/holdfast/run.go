@@ -18,6 +18,7 @@ import (
 
 	"holdfast.dev/holdfast/allocator"
 	"holdfast.dev/holdfast/controller"
+	"holdfast.dev/holdfast/layer2"
 	"holdfast.dev/holdfast/speaker"
 )
 
@@ -83,7 +84,7 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 	h.controller, err = controller.New(controller.Config{
 		REST: api, Node: f.node, Namespace: f.namespace,
 		LBClass: f.lbClass, IgnoreExcludeLabel: f.ignoreExclude,
-		Settings:      allocator.Settings{Settle: time.Duration(f.settle), Overlap: f.overlap},
+		Settings:      allocator.Settings{Settle: time.Duration(f.settle), Overlap: f.overlap, AcrossNamespaces: f.across},
 		LeaseDuration: f.leaseDuration, RenewDeadline: f.renewDeadline, RenewPeriod: f.renewPeriod, RetryPeriod: f.retryPeriod,
 		PodName: f.podName, PodUID: f.podUID,
 		Log:       log,
@@ -95,6 +96,7 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 		Advertised: h.speaker.Advertised,
 		Sessions:   h.speaker.SetSessions,
 		Key:        h.speaker.SetKey,
+		Gateways:   layer2.Gateways,
 	})
 	return &h, err
 }
