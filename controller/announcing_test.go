@@ -218,10 +218,17 @@ func TestWantOfEndpointsIsTold(t *testing.T) {
 	})
 }
 
+// silence is what is read where the kinds by which copies speak are not there.
+func silence() *nodeReports {
+	r := newReports()
+	r.missing(layer2)
+	r.missing(byBGP)
+	return r
+}
+
 // Where the kinds by which copies speak are not there, what may be counts as what is.
 func TestSaysWhatMayBeWhereNobodyCanSpeak(t *testing.T) {
 	b := newAnnouncer(t, first)
-	b.a.reports.missing(layer2)
-	b.a.reports.missing(byBGP)
+	b.a.reports = silence()
 	b.after(0).says("without the kinds", "True Announced: every address has a node that may answer for it", 1)
 }

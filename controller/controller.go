@@ -28,6 +28,7 @@ type Controller struct {
 	bgpstatus *statuses[*v1beta1.ServiceBGPStatus]
 	strangers *strangers
 	sight     sight
+	listen    func(context.Context) *nodeReports // watchReports
 	stats     *counters
 	gate      *gate
 	election  lease.Config
@@ -57,7 +58,7 @@ func New(config Config) (*Controller, error) {
 	c.l2status = newL2Status(config, c.clients.metallb, c.stats)
 	c.bgpstatus = newBGPStatus(config, c.clients.metallb, c.stats)
 	c.l2status.gate, c.bgpstatus.gate = c.gate, c.gate
-	c.l2status.sighted = c.sight.sees
+	c.l2status.sighted, c.listen = c.sight.sees, c.watchReports
 	c.strangers = newStrangers(config, c.clients.core, c.belief)
 	c.election = lease.Config{
 		API:       &leaseAPI{c.clients.coordination, config.Namespace, LeaseName, c.stats, config.Log},

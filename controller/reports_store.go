@@ -14,9 +14,9 @@ import (
 	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
-// listen returns what the copies announce, which is kept up to date until the context
-// is done.
-func (c *Controller) listen(ctx context.Context) *nodeReports {
+// watchReports returns what the copies announce, which is kept up to date until the
+// context is done.
+func (c *Controller) watchReports(ctx context.Context) *nodeReports {
 	r := newReports()
 	c.sight.follow(r)
 	for _, k := range []struct {
