@@ -20,6 +20,7 @@ type announcer struct {
 	snapshot *allocator.Snapshot
 	writes   int
 	events   []string
+	peers    string // that nodes which advertise tell
 }
 
 func newAnnouncer(t *testing.T, holds ...string) *announcer {
@@ -32,7 +33,7 @@ func newAnnouncer(t *testing.T, holds ...string) *announcer {
 	}
 	facts := allocator.Facts{
 		Services:       []allocator.Service{*fact},
-		Pools:          []allocator.Pool{{Name: "p", Addresses: []string{"192.0.2.0/24"}, AutoAssign: true}},
+		Pools:          []allocator.Pool{{Name: "p", Addresses: []string{"192.0.2.0/24", "2001:db8::/64"}, AutoAssign: true}},
 		Advertisements: []allocator.Advertisement{{Name: "all"}},
 		Endpoints:      []allocator.Endpoints{{Service: web, Slice: "e", Nodes: []allocator.NodeEndpoints{{Node: "n1", Ready: 1}}}},
 	}
@@ -95,7 +96,7 @@ func (b *announcer) says(what, want string, writes int) {
 
 func (b *announcer) put(m medium, addrs string, nodes ...string) {
 	for _, n := range nodes {
-		b.a.reports.put(m, reportFact{service: web, node: n, addrs: addrs})
+		b.a.reports.put(m, reportFact{web, n, content{addrs: addrs, peers: b.peers}})
 	}
 }
 
@@ -149,7 +150,7 @@ func TestWaitsForCopiesThatStillSpeak(t *testing.T) {
 	b.read()
 	speak := func(d time.Duration) {
 		for end := b.now.Add(d); b.now.Before(end); {
-			b.a.reports.put(layer2, reportFact{service: dns, node: "n1", addrs: b.now.String()})
+			b.a.reports.put(layer2, reportFact{dns, "n1", content{addrs: b.now.String()}})
 			b.after(0)
 			b.after(time.Second)
 		}
@@ -231,4 +232,31 @@ func TestSaysWhatMayBeWhereNobodyCanSpeak(t *testing.T) {
 	b := newAnnouncer(t, first)
 	b.a.reports = silence()
 	b.after(0).says("without the kinds", "True Announced: every address has a node that may answer for it", 1)
+}
+
+// What is advertised to routers that do not hear it is not announced: there is no
+// session, or none for such addresses. A session that flaps is worth no write.
+func TestNeverSaysWhatNoRouterHears(t *testing.T) {
+	b := newAnnouncer(t, first, "2001:db8::1")
+	b.peers = "tor1,tor2"
+	hear := func(node, sessions string) {
+		b.a.reports.put(byBGP, reportFact{node: node, content: content{addrs: sessions}})
+	}
+	b.read()
+	hear("n2", "tor1/IPv4,tor3/IPv6")
+	b.put(byBGP, first+",2001:db8::1", "n1", "n2")
+	b.after(0).says("n1 is of an older version", "True Announced: 192.0.2.1 is announced by BGP from n1, n2; 2001:db8::1 is announced by BGP from n1", 1)
+	hear("n1", "")
+	b.after(2*time.Second).says("no session for a while", "True Announced", 0)
+	hear("n1", "tor1/IPv4,tor2/IPv6")
+	b.after(time.Minute).says("and again", "True Announced: 192.0.2.1 is announced by BGP from n1, n2;", 0)
+	hear("n1", "tor1/IPv4")
+	b.after(announcePause+time.Second).says("nobody hears IPv6", "False NotAnnounced: 2001:db8::1 is announced by nobody", 1)
+	hear("n1", "")
+	hear("n2", "")
+	b.after(announcePause+time.Second).says("nobody hears anything", "False NotAnnounced: 192.0.2.1 is announced by nobody", 1)
+	b.a.reports.listed(byBGP, nil)
+	if len(b.a.reports.heard) > 0 {
+		t.Errorf("kept of nodes that say nothing: %v", b.a.reports.heard)
+	}
 }

@@ -130,7 +130,7 @@ func (c *Controller) Assigned(addr netip.Addr, services []allocator.ServiceName,
 // Announcing says that what [Config.Announced] returns has changed.
 func (c *Controller) Announcing() { c.l2status.wake() }
 
-// Advertising says that what [Config.Advertised] returns has changed.
+// Advertising says that what [Config.Advertised] or [Config.Established] returns has changed.
 func (c *Controller) Advertising() { c.bgpstatus.wake() }
 
 // Stranded says likewise that this node is to answer for an address and has none

@@ -36,34 +36,40 @@ type nodeReports struct {
 	mu      sync.Mutex
 	of      map[name][media][]group
 	nodes   words
-	waits   [media]bool     // not listed yet
-	absent  [media]bool     // the kind is not there
-	changed map[name]bool   // Services of which something else is said
-	sight   map[string]bool // nodes in sight of this copy; nil: not known
-	unseen  map[string]bool // nodes whose reports do not count
-	pending bool            // news is about to be told
+	heard   map[string]string // by node: its BGP sessions, as its object has them
+	waits   [media]bool       // not listed yet
+	absent  [media]bool       // the kind is not there
+	changed map[name]bool     // Services of which something else is said
+	sight   map[string]bool   // nodes in sight of this copy; nil: not known
+	unseen  map[string]bool   // nodes whose reports do not count
+	pending bool              // news is about to be told
 }
 
 // A group is the nodes that announce the same addresses of a Service by one medium.
 type group struct {
+	content
+	nodes []uint64
+}
+
+// A content is what an object says beside who says it of what.
+type content struct {
 	addrs string // as the annotation names them
 	all   bool   // all of the Service's: there is no annotation
-	nodes []uint64
+	peers string // BGP peers that are told, with commas between them
 }
 
 func newReports() *nodeReports {
 	return &nodeReports{
-		news: make(chan struct{}, 1), of: map[name][media][]group{}, nodes: newWords(),
+		news: make(chan struct{}, 1), of: map[name][media][]group{}, nodes: newWords(), heard: map[string]string{},
 		waits: [media]bool{true, true}, changed: map[name]bool{},
 	}
 }
 
 // A reportFact is what one object says.
 type reportFact struct {
-	service name
+	service name   // zero: addrs are the node's BGP sessions
 	node    string // "": nothing is said yet
-	addrs   string
-	all     bool
+	content
 }
 
 // put takes what a node says.
@@ -71,6 +77,10 @@ func (r *nodeReports) put(m medium, f reportFact) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f.node == "" {
+		return
+	}
+	if f.service == (name{}) {
+		r.hear(f.node, f.addrs, true)
 		return
 	}
 	known := len(r.nodes.number)
@@ -81,14 +91,14 @@ func (r *nodeReports) put(m medium, f reportFact) {
 			continue
 		}
 		r.nodes.release(n) // it was held already
-		if list[i].addrs == f.addrs && list[i].all == f.all {
+		if list[i].content == f.content {
 			return
 		}
 		list[i].nodes = excluding(list[i].nodes, n)
 	}
-	i := slices.IndexFunc(list, func(g group) bool { return g.addrs == f.addrs && g.all == f.all })
+	i := slices.IndexFunc(list, func(g group) bool { return g.content == f.content })
 	if i < 0 {
-		i, list = len(list), append(list, group{addrs: strings.Clone(f.addrs), all: f.all})
+		i, list = len(list), append(list, group{content: content{strings.Clone(f.addrs), f.all, strings.Clone(f.peers)}})
 	}
 	list[i].nodes = including(list[i].nodes, n)
 	r.set(m, f.service, list)
@@ -101,6 +111,10 @@ func (r *nodeReports) put(m medium, f reportFact) {
 func (r *nodeReports) remove(m medium, service name, node string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if service == (name{}) {
+		r.hear(node, "", false)
+		return
+	}
 	n, ok := r.nodes.number[node]
 	list := slices.Clone(r.of[service][m])
 	i := slices.IndexFunc(list, func(g group) bool { return ok && g.has(n) })
@@ -113,6 +127,19 @@ func (r *nodeReports) remove(m medium, service name, node string) {
 	r.set(m, service, list)
 	if len(r.nodes.number) != known {
 		r.judge()
+	}
+}
+
+// hear takes which BGP sessions a node has; known: it says so.
+func (r *nodeReports) hear(node, sessions string, known bool) {
+	if old, was := r.heard[node]; was == known && old == sessions {
+		return
+	}
+	if r.heard[node] = strings.Clone(sessions); !known {
+		delete(r.heard, node)
+	}
+	if n, ok := r.nodes.number[node]; ok {
+		r.turn(map[uint32]bool{n: true})
 	}
 }
 
@@ -138,6 +165,11 @@ func (r *nodeReports) listed(m medium, list []reportFact) {
 					gone = append(gone, left{service, node})
 				}
 			}
+		}
+	}
+	for node := range r.heard {
+		if m == byBGP && !said[name{}][node] {
+			gone = append(gone, left{name{}, node})
 		}
 	}
 	r.mu.Unlock()
@@ -205,9 +237,13 @@ func (r *nodeReports) judge() {
 			turned[n] = true
 		}
 	}
-	if len(turned) == 0 {
-		return
+	if len(turned) > 0 {
+		r.turn(turned)
 	}
+}
+
+// turn notes that what nodes say of Services is to be looked at again.
+func (r *nodeReports) turn(turned map[uint32]bool) {
 	for service, by := range r.of {
 		for _, list := range by {
 			for i := range list {
@@ -284,8 +320,9 @@ func (r *nodeReports) on(service name, addr netip.Addr) (by [media]crew) {
 			if !list[i].names(text) {
 				continue
 			}
+			reaches := r.reaching(medium(m), list[i].peers, addr)
 			for n := range list[i].each {
-				if node := r.nodes.text(n); !r.unseen[node] {
+				if node := r.nodes.text(n); !r.unseen[node] && reaches(node) {
 					by[m].add(node)
 				}
 			}
@@ -294,13 +331,39 @@ func (r *nodeReports) on(service name, addr netip.Addr) (by [media]crew) {
 	return by
 }
 
+// reaching tells of nodes whether one of the peers hears what they advertise: by BGP
+// there must be a session for the address's family. A node that does not say which
+// sessions it has is of an older version.
+func (r *nodeReports) reaching(m medium, peers string, addr netip.Addr) func(node string) bool {
+	if m != byBGP {
+		return func(string) bool { return true }
+	}
+	answers := map[string]bool{} // by sessions: nearly all nodes have the same
+	return func(node string) bool {
+		sessions, known := r.heard[node]
+		if !known {
+			return true
+		}
+		answer, is := answers[sessions]
+		if !is {
+			for peer := range strings.SplitSeq(peers, ",") {
+				answer = answer || lists(sessions, sessionText(peer, addr.Is4()))
+			}
+			answers[sessions] = answer
+		}
+		return answer
+	}
+}
+
 // names tells whether the nodes announce an address.
 func (g *group) names(addr string) bool {
-	if g.all {
-		return true
-	}
-	for a := range strings.SplitSeq(g.addrs, ",") {
-		if a == addr {
+	return g.all || lists(g.addrs, addr)
+}
+
+// lists tells whether a list with commas has an item.
+func lists(list, item string) bool {
+	for i := range strings.SplitSeq(list, ",") {
+		if i == item {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -80,7 +81,7 @@ func reportFactOf(o any) (reportFact, error) {
 	case *v1beta1.ServiceL2Status:
 		f.node, prefix = in.Status.Node, prefixLayer2
 	case *v1beta1.ServiceBGPStatus:
-		f.node, prefix = in.Status.Node, prefixBGP
+		f.node, prefix, f.peers = in.Status.Node, prefixBGP, strings.Join(in.Status.Peers, ",")
 	default:
 		return f, fmt.Errorf("taking what a node announces: it is a %T", o)
 	}
@@ -89,8 +90,8 @@ func reportFactOf(o any) (reportFact, error) {
 	if m.GetName() != statusName(prefix, f.node, f.service) {
 		f.node = ""
 	}
-	addrs, ok := m.GetAnnotations()[AnnotationAddresses]
-	f.addrs, f.all = addrs, !ok
+	text, ok := m.GetAnnotations()[annotationOf(f.service)]
+	f.addrs, f.all = text, !ok
 	return f, nil
 }
 

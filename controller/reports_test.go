@@ -116,7 +116,7 @@ func TestAlwaysReadsWhatNodesSay(t *testing.T) {
 func TestTheDeadSayNothing(t *testing.T) {
 	r := newReports()
 	for i := range 5 {
-		r.put(layer2, reportFact{service: web, node: fmt.Sprint("n", i), all: true})
+		r.put(layer2, reportFact{web, fmt.Sprint("n", i), content{all: true}})
 	}
 	for _, step := range []struct {
 		sight string
@@ -152,7 +152,7 @@ func BenchmarkReports(b *testing.B) {
 	for i := range services {
 		text := fmt.Sprintf("10.1.%d.%d", i>>8, i&255)
 		for _, n := range names {
-			r.put(byBGP, reportFact{service: of(i), node: n, addrs: text})
+			r.put(byBGP, reportFact{of(i), n, content{addrs: text, peers: "tor1,tor2"}})
 		}
 		r.take()
 	}
@@ -161,7 +161,7 @@ func BenchmarkReports(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		s, n := of(i%services), names[i%nodes]
 		r.remove(byBGP, s, n)
-		r.put(byBGP, reportFact{service: s, node: n, addrs: fmt.Sprintf("10.1.%d.%d", i%services>>8, i%services&255)})
+		r.put(byBGP, reportFact{s, n, content{addrs: fmt.Sprintf("10.1.%d.%d", i%services>>8, i%services&255), peers: "tor1,tor2"}})
 		r.take()
 	}
 	b.ReportMetric(kept, "MB")

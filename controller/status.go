@@ -52,6 +52,29 @@ type statusKind[P statusObject] struct {
 // An object without it is of an older version, and is about all addresses.
 const AnnotationAddresses = "holdfast.dev/addresses"
 
+// AnnotationSessions, on the one ServiceBGPStatus of a node that is about no Service:
+// its BGP sessions that are established, sorted, with commas between them, each as the
+// name of the BGPPeer and the family of addresses: router/IPv4. Without such an object a
+// node is of an older version. (On the objects of its Services a session that flaps
+// would have to be written ten thousand times.)
+const AnnotationSessions = "holdfast.dev/sessions"
+
+// annotationOf is where an object says what it says.
+func annotationOf(about name) string {
+	if about == (name{}) {
+		return AnnotationSessions
+	}
+	return AnnotationAddresses
+}
+
+// sessionText names a session for a family.
+func sessionText(peer string, ipv4 bool) string {
+	if ipv4 {
+		return peer + "/IPv4"
+	}
+	return peer + "/IPv6"
+}
+
 // statuses keeps the objects of one kind of this node as they should be, and removes
 // those of a node that is out of sight for Services that this one has taken over.
 type statuses[P statusObject] struct {
@@ -62,11 +85,13 @@ type statuses[P statusObject] struct {
 	owner     *metav1.OwnerReference // the pod; nil: not known
 	// now tells what the node says of which Service, and which nodes are in sight
 	// (nil: as before): what has changed, or with whole all. nil: nothing is said.
-	now    func(whole bool) (services map[name]allocator.Report, sight map[string]bool)
-	log    *slog.Logger
-	stats  *counters
-	gate   *gate
-	change chan struct{}
+	now func(whole bool) (services map[name]allocator.Report, sight map[string]bool)
+	// sessions tells which BGP sessions the node has. nil: that is not said.
+	sessions func() []Session
+	log      *slog.Logger
+	stats    *counters
+	gate     *gate
+	change   chan struct{}
 	// sighted is told which nodes are in sight, when that is not what it was told last.
 	// May be nil.
 	sighted func(map[string]bool)
@@ -156,7 +181,7 @@ func (r record) right(a account) bool {
 
 func (s *statuses[P]) record(o P) record {
 	node, list := s.said(o)
-	return record{account{list, o.GetAnnotations()[AnnotationAddresses]}, o.GetName(), s.owns(o), node == s.node}
+	return record{account{list, o.GetAnnotations()[annotationOf(serviceAbout(o))]}, o.GetName(), s.owns(o), node == s.node}
 }
 
 // owns tells whether an object goes with this pod, if that is known.
@@ -210,7 +235,7 @@ func (s *statuses[P]) object(of name, a account) P {
 		Labels: map[string]string{
 			v1beta1.LabelNode: labelOf(s.node), v1beta1.LabelServiceName: of.Name, v1beta1.LabelServiceNamespace: of.Namespace,
 		},
-		Annotations: map[string]string{AnnotationAddresses: a.addrs},
+		Annotations: map[string]string{annotationOf(of): a.addrs},
 	}
 	if s.owner != nil {
 		m.OwnerReferences = []metav1.OwnerReference{*s.owner}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,6 +57,29 @@ func (s *statuses[P]) take(services map[name]allocator.Report) {
 			continue
 		}
 		s.want[n] = account{r.On, addressesText(r.Addrs)}
+	}
+	if s.sessions != nil {
+		s.takeSessions()
+	}
+}
+
+// takeSessions takes in which BGP sessions the node has. It says so, also that it has
+// none, as long as it advertises anything.
+func (s *statuses[P]) takeSessions() {
+	var all []string
+	for _, session := range s.sessions() {
+		if session.IPv4 {
+			all = append(all, sessionText(session.Peer, true))
+		}
+		if session.IPv6 {
+			all = append(all, sessionText(session.Peer, false))
+		}
+	}
+	slices.Sort(all)
+	s.todo[name{}] = true
+	delete(s.want, name{})
+	if len(s.want) > 0 {
+		s.want[name{}] = account{addrs: strings.Join(all, ",")}
 	}
 }
 
