@@ -40,7 +40,7 @@ func (c *Controller) loop(ctx context.Context) {
 		}
 		timer.Stop()
 		if wake := l.step(); !wake.IsZero() {
-			timer.Reset(max(time.Until(wake), time.Millisecond))
+			timer.Reset(max(wake.Sub(l.tenure.now()), time.Millisecond))
 		}
 	}
 }

@@ -30,6 +30,7 @@ type tenure struct {
 	c         *Controller
 	term      *lease.Term
 	publisher *publisher
+	clock     *termClock
 	begun     bool
 
 	decisions map[name]*allocator.Decision // the latest on each Service
@@ -43,17 +44,22 @@ type tenure struct {
 }
 
 func newTenure(c *Controller, term *lease.Term) *tenure {
-	return &tenure{
-		c: c, term: term, publisher: newPublisher(term, c.Log, c.stats),
+	t := &tenure{
+		c: c, term: term, publisher: newPublisher(term, c.Log, c.stats), clock: newTermClock(c.clock),
 		decisions: map[name]*allocator.Decision{}, waiting: map[allocator.Code]int{},
 		heldBack: map[name]bool{}, refused: map[name]string{}, objects: map[target]bool{},
 	}
+	t.publisher.conflicted = c.conflicted
+	return t
 }
+
+// now is the time as which plans are made and conditions dated.
+func (t *tenure) now() time.Time { return t.clock.Now() }
 
 // step plans and publishes. It returns when to step again though nothing changes.
 func (t *tenure) step(l *round, changes changes, placement allocator.Placement) (wake time.Time) {
-	began := time.Now()
-	planned := allocator.Plan(l.snapshot, began)
+	began, now := time.Now(), t.now()
+	planned := allocator.Plan(l.snapshot, now)
 	wake = planned.Wake
 	concerned := l.concerned(changes, placement, planned.Decisions)
 	if !t.begun {
@@ -74,21 +80,21 @@ func (t *tenure) step(l *round, changes changes, placement allocator.Placement) 
 	doubts := t.doubts(l, began)
 	for i := range planned.Decisions { // holders first
 		if n := planned.Decisions[i].Service; concerned[n] {
-			t.publish(l, n, doubts, began)
+			t.publish(l, n, doubts, now)
 			delete(concerned, n)
 		}
 	}
 	for n := range concerned {
-		t.publish(l, n, doubts, began)
+		t.publish(l, n, doubts, now)
 	}
 	if !t.begun || changes.keys {
 		t.makeKey()
 	}
-	if at := t.configs(l, changes, len(planned.Decisions) > 0, began); sooner(at, wake) {
+	if at := t.configs(l, changes, len(planned.Decisions) > 0, now); sooner(at, wake) {
 		wake = at
 	}
-	if len(t.heldBack) > 0 && sooner(began.Add(heldBackPause), wake) {
-		wake = began.Add(heldBackPause)
+	if len(t.heldBack) > 0 && sooner(now.Add(heldBackPause), wake) {
+		wake = now.Add(heldBackPause)
 	}
 	t.begun = true
 	return wake

@@ -70,6 +70,32 @@ func (c *client) isCut() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.cut }
 
 func (c *client) setCut(cut bool) { c.mu.Lock(); defer c.mu.Unlock(); c.cut = cut }
 
+func (c *client) Get(ctx context.Context) (*coordv1.Lease, error) {
+	there, lostThere := c.delay(0)
+	back, lostBack := c.delay(c.answers)
+	answer := make(chan *coordv1.Lease, 1)
+	cut := c.isCut()
+	go func() {
+		time.Sleep(there)
+		c.fakeAPI.mu.Lock()
+		l := c.lease.DeepCopy()
+		c.fakeAPI.mu.Unlock()
+		time.Sleep(back)
+		if !lostThere && !lostBack && !cut && !c.isCut() {
+			answer <- l
+		}
+	}()
+	select {
+	case l := <-answer:
+		if l == nil {
+			return nil, apierrors.NewNotFound(resource, "l")
+		}
+		return l, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 func (c *client) Create(ctx context.Context, l *coordv1.Lease) (*coordv1.Lease, error) {
 	return c.Update(ctx, l)
 }

@@ -227,7 +227,7 @@ func TestFenceHeedsBothClocks(t *testing.T) {
 
 func TestTermContextEndsAtTheFence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		term := newTerm(context.Background(), time.Now().Add(3*time.Second))
+		term := newTerm(context.Background(), time.Now().Add(3*time.Second), time.Time{})
 		ctx, cancel := term.Context(10 * time.Second)
 		defer cancel()
 		term.end() // asked to stop: what is under way may still be answered
