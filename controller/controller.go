@@ -59,10 +59,9 @@ func New(config Config) (*Controller, error) {
 	c.l2status = newL2Status(config, c.clients.metallb, c.stats)
 	c.bgpstatus = newBGPStatus(config, c.clients.metallb, c.stats)
 	c.strangers = newStrangers(config, c.clients.core, c.belief)
+	leases := newLeaseAPI(c.clients.coordination, config.Namespace, c.stats, config.Log, c.rollback)
 	c.election = lease.Config{
-		API:       newLeaseAPI(c.clients.coordination, config.Namespace, c.stats, config.Log, c.rollback),
-		Now:       c.clock.Now,
-		Restored:  func(believed, found string) { c.rollback.prove("leases", believed, found) },
+		API: leases, Now: c.clock.Now, Restored: leases.restored,
 		Namespace: config.Namespace, Name: LeaseName,
 		// A process that is started anew must not be taken for the old one.
 		Identity: config.Node + "_" + strings.ToLower(rand.Text()[:10]),

@@ -208,6 +208,9 @@ func (g *guard) answered(w watch.Interface, options metav1.ListOptions, err erro
 	if options.TimeoutSeconds != nil {
 		g.until = time.Now().Add(time.Duration(*options.TimeoutSeconds) * time.Second)
 	}
+	if g.stale && options.ResourceVersion != "" {
+		w.Stop() // it was asked for before it was known that it is deaf
+	}
 }
 
 // restart ends the watch under way and has the reflector list everything by a

@@ -39,15 +39,30 @@ func (a *leaseAPI) Get(ctx context.Context) (*coordv1.Lease, error) {
 func (a *leaseAPI) Create(ctx context.Context, l *coordv1.Lease) (*coordv1.Lease, error) {
 	out := &coordv1.Lease{}
 	err := timed(ctx, a.client.Post()).Namespace(a.namespace).Resource("leases").Body(l).Do(ctx).Into(out)
-	a.stats.wrote("lease", err)
-	return out, err
+	return a.answered(out, err)
 }
 
 func (a *leaseAPI) Update(ctx context.Context, l *coordv1.Lease) (*coordv1.Lease, error) {
 	out := &coordv1.Lease{}
 	err := timed(ctx, a.client.Put()).Namespace(a.namespace).Resource("leases").Name(a.name).Body(l).Do(ctx).Into(out)
+	return a.answered(out, err)
+}
+
+func (a *leaseAPI) answered(out *coordv1.Lease, err error) (*coordv1.Lease, error) {
 	a.stats.wrote("lease", err)
+	if err == nil {
+		a.store.note(out.ResourceVersion)
+	}
 	return out, err
+}
+
+// restored is told that the election has found an older Lease than it believed. The
+// store has seen every version that the election has: if it knows of none as high,
+// it has begun anew already, and the election follows.
+func (a *leaseAPI) restored(believed, found string) {
+	if newest, _ := a.store.newest(); !older(newest, believed) {
+		a.guard.rollback.prove(a.guard.kind, believed, found)
+	}
 }
 
 func (a *leaseAPI) Watch(ctx context.Context, seen func(*coordv1.Lease)) {

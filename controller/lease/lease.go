@@ -111,6 +111,7 @@ type election struct {
 	seen    <-chan *coordv1.Lease
 	doubt   bool      // the lease must be read before it is tried again
 	failing bool      // the last write failed, and that was said
+	blind   bool      // the lease may not be read, and that was said
 	since   time.Time // what this copy's claims say of since when somebody has led
 }
 
@@ -241,10 +242,17 @@ func (e *election) read() error {
 	if apierrors.IsNotFound(err) {
 		l, err = Absent(""), nil
 	}
-	if err != nil {
+	e.doubt = err != nil && !apierrors.IsForbidden(err)
+	switch {
+	case e.doubt:
 		return fmt.Errorf("reading lease %s/%s: %w", e.Namespace, e.Name, err)
+	case err != nil: // an older version's role: what is watched must do
+		if !e.blind {
+			e.Log.Warn("the lease may not be read, only watched: apply the manifests of this version, roles too", "lease", e.Name, "err", err)
+		}
+		e.blind = true
+		return nil
 	}
-	e.doubt = false
 	believed := e.view.latest
 	if e.view.read(l, e.Identity, time.Now()) && e.Restored != nil {
 		e.Restored(believed, l.ResourceVersion)
