@@ -51,9 +51,9 @@ func (l *Lab) SetHoldfastArgs(ctx context.Context, args string) error {
 	return r.write(l.state)
 }
 
-// RemoveHoldfast deletes what the manifests made, but for the CRDs, the namespace
-// and what is in it, and waits until no copy is left.
-func (l *Lab) RemoveHoldfast(ctx context.Context) error {
+// RemoveHoldfast deletes what comes and goes with holdfast, and waits until no copy is
+// left; then, if all is to go, the CRDs, the namespace and what is in it.
+func (l *Lab) RemoveHoldfast(ctx context.Context, all bool) error {
 	if err := l.kustomize("delete", l.overlayDir(), "--ignore-not-found", "--wait"); err != nil {
 		return err
 	}
@@ -61,13 +61,21 @@ func (l *Lab) RemoveHoldfast(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return until(ctx, rolloutTime, func(ctx context.Context) error {
+	err = until(ctx, rolloutTime, func(ctx context.Context) error {
 		pods, err := api.CoreV1().Pods(holdfastNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + holdfastName})
 		if err == nil && len(pods.Items) > 0 {
 			err = fmt.Errorf("%d copies of holdfast are left", len(pods.Items))
 		}
 		return err
 	})
+	if err != nil || !all {
+		return err
+	}
+	s, err := findSource()
+	if err != nil {
+		return err
+	}
+	return l.kustomize("delete", s.crds(), "--wait")
 }
 
 // applyHoldfast applies the CRDs and the overlay, and waits until all copies are available.
@@ -79,7 +87,7 @@ func (l *Lab) applyHoldfast(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{filepath.Join(s.root, "deploy/crds"), l.overlayDir()} {
+	for _, dir := range []string{s.crds(), l.overlayDir()} {
 		if err := l.kustomize("apply", dir); err != nil {
 			return err
 		}
