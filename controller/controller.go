@@ -27,9 +27,11 @@ type Controller struct {
 	l2status  *statuses[*v1beta1.ServiceL2Status]
 	bgpstatus *statuses[*v1beta1.ServiceBGPStatus]
 	strangers *strangers
+	sight     sight
 	stats     *counters
+	gate      *gate
 	election  lease.Config
-	tenures   chan *tenure // from the election to the loop
+	plan      func(*allocator.Snapshot, time.Time) allocator.Planned // allocator.Plan
 
 	key []byte // the last one given on; used by the loop only
 }
@@ -39,7 +41,7 @@ func New(config Config) (*Controller, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	c := &Controller{Config: config, stats: newCounters(), tenures: make(chan *tenure)}
+	c := &Controller{Config: config, stats: newCounters(), gate: newGate(), plan: allocator.Plan}
 	var err error
 	if c.clients, err = newClients(config.REST); err != nil {
 		return nil, err
@@ -51,8 +53,11 @@ func New(config Config) (*Controller, error) {
 		s.lists = heed(s.lists, &outage{kind: s.kind, log: config.Log, absent: c.absent(s.kind)})
 	}
 	c.events = newRecorder(c.clients.core, config.Node, config.Log, c.stats)
+	c.events.gate = c.gate
 	c.l2status = newL2Status(config, c.clients.metallb, c.stats)
 	c.bgpstatus = newBGPStatus(config, c.clients.metallb, c.stats)
+	c.l2status.gate, c.bgpstatus.gate = c.gate, c.gate
+	c.l2status.sighted = c.sight.sees
 	c.strangers = newStrangers(config, c.clients.core, c.belief)
 	c.election = lease.Config{
 		API:       &leaseAPI{c.clients.coordination, config.Namespace, LeaseName, c.stats, config.Log},
@@ -106,6 +111,9 @@ func (c *Controller) Ready() error {
 func (c *Controller) Stats() Stats {
 	s := c.stats.snapshot()
 	s.Synced = c.Ready() == nil
+	c.belief.mu.Lock()
+	s.Services = c.belief.ours
+	c.belief.mu.Unlock()
 	return s
 }
 
@@ -171,19 +179,31 @@ func (c *Controller) absent(kind string) func() {
 }
 
 // lead is what a leader does for a term. It tells whether the outcome of all that
-// it wrote is known.
+// it wrote is known. When the term is done nothing more is sent, and lead returns as
+// soon as what was sent has been answered and the step of the plan under way has ended.
 func (c *Controller) lead(term *lease.Term) bool {
 	if !c.readAll(term) {
 		return true
 	}
-	t := newTenure(c, term)
 	select {
-	case c.tenures <- t:
-		c.stats.count(func(s *Stats) { s.Leads = true })
-		<-term.Done()
+	case <-c.belief.planned:
 	case <-term.Done():
+		return true
 	}
+	t := newTenure(c, term)
+	reading, stop := context.WithCancel(context.Background())
+	defer stop()
+	t.announcing.reports = c.listen(reading)
+	defer c.sight.follow(nil)
+	c.stats.count(func(s *Stats) { s.Leads = true })
+	planning := make(chan struct{})
+	go func() {
+		defer close(planning)
+		t.run()
+	}()
+	<-term.Done()
 	settled := t.publisher.stop()
+	<-planning
 	c.stats.count(func(s *Stats) { s.Leads, s.Pools, s.Waiting = false, nil, nil })
 	return settled
 }
