@@ -72,8 +72,8 @@ type IPAddressPoolStatus struct {
 // join Services of several namespaces on an address; without it a key counts
 // within a namespace. The annotation holdfast.dev/max-per-namespace: "N" limits
 // how many addresses a namespace is newly given; Services that share one count
-// once. Addresses that nodes, the API server or spec.externalIPs of a Service
-// use are in the pool, but given to nobody.
+// once. Addresses of nodes, their gateways, the API server or spec.externalIPs
+// of a Service may be in a pool, but are given to nobody.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
