@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -45,6 +46,9 @@ type belief struct {
 	namespaces *shelf[allocator.Namespace]
 	keys       *shelf[[]byte]
 
+	inUse   map[string]allocator.InUse // by who uses addresses beside our Services
+	servers map[name][]netip.Addr      // by EndpointSlice: the API servers that it names
+
 	peers       *shelf[*written[peering.Peer]]
 	routes      *shelf[*written[peering.Advertisement]]
 	profiles    *shelf[*written[peering.Profile]]
@@ -86,7 +90,10 @@ type object struct {
 
 // newBelief returns a belief in nothing.
 func newBelief(o options) *belief {
-	b := &belief{options: o, ready: make(chan struct{}), planned: make(chan struct{}), waits: map[string]bool{}}
+	b := &belief{
+		options: o, ready: make(chan struct{}), planned: make(chan struct{}), waits: map[string]bool{},
+		inUse: map[string]allocator.InUse{}, servers: map[name][]netip.Addr{},
+	}
 	b.services = newShelf(b, "services", b.serviceDiffers)
 	b.pools = newShelf(b, "ipaddresspools", b.poolDiffers)
 	b.ads = newShelf(b, "l2advertisements", b.advertisementDiffers)
@@ -131,6 +138,9 @@ func (b *belief) facts() *allocator.Facts {
 	}
 	for _, n := range b.namespaces.items {
 		facts.Namespaces = append(facts.Namespaces, n.fact)
+	}
+	for _, u := range b.inUse {
+		facts.InUse = append(facts.InUse, u)
 	}
 	return facts
 }

@@ -51,6 +51,9 @@ type Config struct {
 	// Advertised tells likewise what this node advertises by BGP now. May be nil: then
 	// nobody is told by ServiceBGPStatus objects.
 	Advertised func(whole bool) map[allocator.ServiceName]allocator.Report
+	// Gateways tells the next hops of this node's routes, which no Service is given. May
+	// be nil.
+	Gateways func() ([]netip.Addr, error)
 	// Key is told the key of the gossip: 16, 24 or 32 bytes. May be nil.
 	Key func([]byte)
 }

@@ -87,6 +87,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	tasks.Go(func() { c.l2status.run(ctx) })
 	tasks.Go(func() { c.bgpstatus.run(ctx) })
 	tasks.Go(func() { c.strangers.run(watching) })
+	tasks.Go(func() { c.followGateways(watching) })
 	tasks.Go(func() { c.loop(watching) })
 	select {
 	case <-ctx.Done():

@@ -34,6 +34,7 @@ func (b *belief) serviceDiffers(n name, was, now **service) {
 		b.ours++
 	}
 	b.noteService(n, after)
+	b.serviceUses(n, after)
 	if before.ours() != after.ours() {
 		b.endpoints.turns(n, after.ours())
 	}

@@ -17,7 +17,6 @@ import (
 
 	"holdfast.dev/holdfast/allocator"
 	"holdfast.dev/holdfast/controller/api/v1beta2"
-	"holdfast.dev/holdfast/controller/lease"
 )
 
 // Reasons of Events, MetalLB's but for three: there nothing waits, and nobody hears
@@ -139,7 +138,7 @@ type event struct {
 	peer  bool // it is a BGPPeer; else a Service
 	uid   string
 	what  saying
-	fence *lease.Term // as whose leader it is said; nil: every copy may
+	fence fence // as whose leader it is said; nil: every copy may
 }
 
 func newRecorder(client rest.Interface, node string, log *slog.Logger, stats *counters) *recorder {

@@ -34,7 +34,7 @@ func (g *gate) heed(err error) bool {
 	defer g.mu.Unlock()
 	pause, asked := pauseAsked(err)
 	if !asked {
-		if err == nil && g.width < writers && !time.Now().Before(g.until) {
+		if (err == nil || refused(err)) && g.width < writers && !time.Now().Before(g.until) {
 			g.width++
 		}
 		return false

@@ -31,7 +31,7 @@ func held(addr string) *allocator.Decision {
 	}
 }
 
-func text(t *testing.T, p patch) string {
+func text(t testing.TB, p patch) string {
 	t.Helper()
 	out, err := json.Marshal(p)
 	if err != nil {
@@ -51,7 +51,7 @@ func difference(t *testing.T, in *corev1.Service, d *allocator.Decision, announc
 }
 
 // apply does to a Service what the API does with a merge patch of its status.
-func apply(t *testing.T, in *corev1.Service, p patch) *corev1.Service {
+func apply(t testing.TB, in *corev1.Service, p patch) *corev1.Service {
 	t.Helper()
 	out := in.DeepCopy()
 	var body struct {

@@ -3,6 +3,7 @@ package controller
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"net/netip"
 	"strings"
 
 	"holdfast.dev/holdfast/allocator"
@@ -42,6 +43,7 @@ type sliceFact struct {
 	name    name
 	service name
 	nodes   []allocator.NodeEndpoints
+	servers []netip.Addr // API servers that it names
 }
 
 // sliceKey is the key of a change of endpoints. The allocator keeps a slice with its

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"net/netip"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,7 +27,7 @@ func sliceFactOf(o any) (sliceFact, error) {
 	case sliceFact:
 		return in, nil
 	case *discoveryv1.EndpointSlice:
-		f := sliceFact{name: nameOf(in)}
+		f := sliceFact{name: nameOf(in), servers: apiAddresses(in)}
 		if e, ok := endpointsFact(in); ok {
 			f.service, f.nodes = e.Service, e.Nodes
 		}
@@ -48,7 +49,7 @@ func (k sliceKeeping) Delete(o any) error {
 	if err != nil {
 		return err
 	}
-	f.service = name{}
+	f.service, f.servers = name{}, nil
 	return k.delivered(o, f)
 }
 
@@ -59,6 +60,9 @@ func (k sliceKeeping) delivered(o any, f sliceFact) error {
 		return fmt.Errorf("taking one of endpointslices from a watch: it is a %T", o)
 	}
 	k.belief.mu.Lock()
+	if after(in.ResourceVersion, k.belief.endpoints.seen) {
+		k.belief.apiServers(map[name][]netip.Addr{f.name: f.servers}, false)
+	}
 	k.belief.endpoints.delivered(in.ResourceVersion, f)
 	k.belief.mu.Unlock()
 	k.belief.wake()
@@ -67,6 +71,7 @@ func (k sliceKeeping) delivered(o any, f sliceFact) error {
 
 func (k sliceKeeping) Replace(objects []any, version string) error {
 	list := make([]sliceFact, 0, len(objects))
+	servers := map[name][]netip.Addr{}
 	for _, o := range objects {
 		f, err := sliceFactOf(o)
 		if err != nil {
@@ -75,8 +80,12 @@ func (k sliceKeeping) Replace(objects []any, version string) error {
 		if f.service != (name{}) {
 			list = append(list, f)
 		}
+		if len(f.servers) > 0 {
+			servers[f.name] = f.servers
+		}
 	}
 	k.belief.mu.Lock()
+	k.belief.apiServers(servers, true)
 	k.belief.endpoints.listed(version, list)
 	k.belief.listedFirst(slicesKind)
 	k.belief.mu.Unlock()

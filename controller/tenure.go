@@ -29,7 +29,7 @@ const (
 // earlier term are forgotten.
 type tenure struct {
 	c         *Controller
-	term      *lease.Term
+	term      fence
 	publisher *publisher
 	feed      *feed
 	plan      func(*allocator.Snapshot, time.Time) allocator.Planned // allocator.Plan

@@ -35,7 +35,7 @@ type service struct {
 
 	fact *allocator.Service // nil when the Service is not of type LoadBalancer
 
-	uses []netip.Addr // spec.externalIPs, of a Service of any type
+	externalIPs []netip.Addr // of a Service of any type
 
 	// What is published beside the fact.
 	odd         bool               // status.loadBalancer.ingress says more than the addresses
@@ -53,26 +53,26 @@ func (s *service) ours() bool { return s != nil && s.fact != nil && !s.fact.Fore
 // serviceOf reads a Service; nil when it does not matter to us.
 func serviceOf(in *corev1.Service, class string) *service {
 	out := &service{
-		name:     allocator.ServiceName{Namespace: in.Namespace, Name: in.Name},
-		uid:      string(in.UID),
-		version:  in.ResourceVersion,
-		odd:      odd(in.Status.LoadBalancer.Ingress),
-		recorded: conditionOf(in.Status.Conditions, conditionRecord) != nil,
-		fromPool: in.Annotations[fromPoolAnnotation],
-		uses:     externalIPs(in.Spec.ExternalIPs),
-		writer:   writerOf(in.ManagedFields),
+		name:        allocator.ServiceName{Namespace: in.Namespace, Name: in.Name},
+		uid:         string(in.UID),
+		version:     in.ResourceVersion,
+		odd:         odd(in.Status.LoadBalancer.Ingress),
+		recorded:    conditionOf(in.Status.Conditions, conditionRecord) != nil,
+		fromPool:    in.Annotations[fromPoolAnnotation],
+		externalIPs: addressesOf(in.Spec.ExternalIPs),
+		writer:      writerOf(in.ManagedFields),
 	}
 	out.conditions = slices.DeleteFunc(slices.Clone(in.Status.Conditions), func(c metav1.Condition) bool { return c.Type == conditionRecord })
 	_, out.fromPoolOld = in.Annotations[fromPoolAnnotationOld]
 	_, out.oldRecord = in.Annotations[oldRecordAnnotation]
 	if in.Spec.Type != corev1.ServiceTypeLoadBalancer {
-		if !out.recorded && !out.oldRecord && len(out.uses) == 0 && conditionOf(out.conditions, conditionHeld) == nil && conditionOf(out.conditions, conditionAnnounced) == nil {
+		if !out.recorded && !out.oldRecord && len(out.externalIPs) == 0 && conditionOf(out.conditions, conditionHeld) == nil && conditionOf(out.conditions, conditionAnnounced) == nil {
 			return nil
 		}
 		return out
 	}
 	out.fact = serviceFact(in, class)
-	if out.fact.Foreign && len(out.fact.Holds)+len(out.uses) == 0 {
+	if out.fact.Foreign && len(out.fact.Holds)+len(out.externalIPs) == 0 {
 		return nil
 	}
 	return out
@@ -90,16 +90,6 @@ func odd(ingress []corev1.LoadBalancerIngress) bool {
 		seen[a] = true
 	}
 	return false
-}
-
-// externalIPs reads spec.externalIPs.
-func externalIPs(texts []string) (addrs []netip.Addr) {
-	for _, text := range texts {
-		if a, err := netip.ParseAddr(text); err == nil {
-			addrs = append(addrs, a.Unmap())
-		}
-	}
-	return addrs
 }
 
 // serviceFact translates a Service of type LoadBalancer.

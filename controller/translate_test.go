@@ -172,6 +172,7 @@ status:
 		Name: "n1", Labels: in.Labels, Excluded: true, Unreachable: true,
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")},
 	}
+	want.InUse = want.Addresses
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

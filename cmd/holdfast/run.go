@@ -18,6 +18,7 @@ import (
 
 	"holdfast.dev/holdfast/allocator"
 	"holdfast.dev/holdfast/controller"
+	"holdfast.dev/holdfast/layer2"
 	"holdfast.dev/holdfast/speaker"
 )
 
@@ -95,6 +96,7 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 		Advertised: h.speaker.Advertised,
 		Sessions:   h.speaker.SetSessions,
 		Key:        h.speaker.SetKey,
+		Gateways:   layer2.Gateways,
 	})
 	return &h, err
 }
