@@ -33,6 +33,9 @@
 //     refused stays in use as it was, on every copy that has seen it so: one that has
 //     started since cannot know it.
 //  8. A decision that allocator.Check does not let pass is not written.
+//  9. Who announces an address is told by the word of the copies: each says what its
+//     node does (ServiceL2Status, ServiceBGPStatus), and the leader adds it up. What may
+//     be is never told as what is.
 //
 // It leaves to packages allocator and peering every decision, and to package speaker
 // what this node does about it.
