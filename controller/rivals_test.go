@@ -2,12 +2,15 @@ package controller
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"holdfast.dev/holdfast/allocator"
 )
 
 // overwrite is what another writer does to a status.
@@ -44,6 +47,9 @@ func TestNeverWriteForWriteWithAnotherWriter(t *testing.T) {
 					t.Errorf("150 writes in 30 s were answered %d times", answers)
 				}
 				time.Sleep(time.Minute) // it has stopped
+				if in := st.shop.service(n).Status.LoadBalancer.Ingress; len(in) != 1 || in[0].IP != "192.0.2.7" {
+					t.Errorf("the address is not back: %+v", in)
+				}
 				held := conditionOf(st.shop.service(n).Status.Conditions, conditionHeld)
 				if held == nil || held.Status != metav1.ConditionTrue || held.Reason != string(otherWriter) || !strings.Contains(held.Message, `"script", last at 20`) {
 					t.Errorf("the condition says: %+v", held)
@@ -89,6 +95,21 @@ func TestOthersConditionsAreTheirs(t *testing.T) {
 			t.Errorf("answered %d times", after-before)
 		}
 	})
+}
+
+// A write of ours whose answer was lost, of a decision that has been replaced since,
+// is ours nonetheless.
+func TestLostAnswerIsNoOtherWriter(t *testing.T) {
+	for writer, want := range map[string]int{fieldManager: 0, `"script"`: 1, "": 1} {
+		r := newRivals()
+		view := func(addr string) *service {
+			return &service{name: shopped("a"), version: "5", ingress: 1, writer: writer, fact: &allocator.Service{Holds: []netip.Addr{netip.MustParseAddr(addr)}}}
+		}
+		r.saw(view("192.0.2.1"), view("192.0.2.2"), held("192.0.2.3"), noon)
+		if v := r.of[shopped("a")]; (v == nil) != (want == 0) {
+			t.Errorf("written by %s: %+v", writer, v)
+		}
+	}
 }
 
 func TestLastWriterIsWhoOwnsTheAddresses(t *testing.T) {

@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -156,7 +158,8 @@ func TestRetryAfterHoldsForAllLanes(t *testing.T) {
 				}
 				client := unlimited(t, s)
 				leading(t, &soleLease{}, func(term *lease.Term) {
-					p := newPublisher(term, quiet, newCounters())
+					var log bytes.Buffer
+					p := newPublisher(term, slog.New(slog.NewTextHandler(&log, nil)), newCounters())
 					for i := range 1000 {
 						p.put(patchTask(client, fmt.Sprint("s", i), "1", timed))
 					}
@@ -166,7 +169,9 @@ func TestRetryAfterHoldsForAllLanes(t *testing.T) {
 							t.Errorf("%v: failures %d, wanted %v", to, l.failures, l.want)
 						}
 					}
-					p.stop()
+					if p.stop(); log.Len() > 0 {
+						t.Errorf("said: %s", &log)
+					}
 				})
 				var within int
 				var first time.Time
