@@ -118,10 +118,10 @@ func TestLastWriterIsWhoOwnsTheAddresses(t *testing.T) {
 		return &m
 	}
 	entry := func(manager string, second int, fields string) metav1.ManagedFieldsEntry {
-		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: "status", Time: at(second), FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: "status", Time: at(second), FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	const ingress, others = `{"f:status":{"f:loadBalancer":{"f:ingress":{}}}}`, `{"f:status":{"f:conditions":{}}}`
-	spec := metav1.ManagedFieldsEntry{Manager: "kubectl", Time: at(9), FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:ingress":{}}}`)}}
+	spec := metav1.ManagedFieldsEntry{Manager: "kubectl", Time: at(9), FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:ingress":{}}}`)}
 	for want, fields := range map[string][]metav1.ManagedFieldsEntry{
 		"":            {spec},
 		"holdfast":    {spec, entry("conditioner", 1, others), entry("holdfast", 2, ingress)},
