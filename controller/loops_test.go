@@ -70,6 +70,7 @@ func TestNeverAWriteOfAPlanThatOutlivesItsTerm(t *testing.T) {
 		if n := len(st.shop.written(shopped("a"))); n != 0 {
 			t.Errorf("written %d times after the term", n)
 		}
+		synctest.Wait()
 		if n := len(st.belief.feeds); n > 1 {
 			t.Errorf("%d readers of the belief are left", n)
 		}
@@ -134,6 +135,7 @@ func TestWhatCameWhileAClockWasWrongIsPlanned(t *testing.T) {
 			<-st.belief.planned
 			tn := newTenure(st.Controller, term)
 			fence := &stepped{Term: term}
+			synctest.Wait()
 			tn.term, tn.publisher.term = fence, fence
 			planning := make(chan struct{})
 			go func() { tn.run(); close(planning) }()
@@ -193,6 +195,7 @@ func TestWhatIsHeldBackIsGivenWhenTheDoubtIsOver(t *testing.T) {
 	}, func(st *stage) {
 		began := time.Now()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		heir = b
 		st.show("namespaces", &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other", ResourceVersion: "11"}})
 		time.Sleep(time.Minute)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,6 +55,7 @@ func TestNeverWriteForWriteWithAnotherWriter(t *testing.T) {
 				if held == nil || held.Status != metav1.ConditionTrue || held.Reason != string(otherWriter) || !strings.Contains(held.Message, `"script", last at 20`) {
 					t.Errorf("the condition says: %+v", held)
 				}
+				synctest.Wait()
 				var told []string
 				for _, e := range st.shop.events {
 					if e.Reason == eventOther {
