@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -41,9 +42,12 @@ type belief struct {
 	pools      *shelf[*pool]
 	ads        *shelf[*advertisement]
 	nodes      *shelf[allocator.Node]
-	endpoints  *shelf[allocator.Endpoints]
+	endpoints  *sliceShelf
 	namespaces *shelf[allocator.Namespace]
 	keys       *shelf[[]byte]
+
+	inUse   map[string]allocator.InUse // by who uses addresses beside our Services
+	servers map[name][]netip.Addr      // by EndpointSlice: the API servers that it names
 
 	peers       *shelf[*written[peering.Peer]]
 	routes      *shelf[*written[peering.Advertisement]]
@@ -86,13 +90,17 @@ type object struct {
 
 // newBelief returns a belief in nothing.
 func newBelief(o options) *belief {
-	b := &belief{options: o, ready: make(chan struct{}), planned: make(chan struct{}), waits: map[string]bool{}}
+	b := &belief{
+		options: o, ready: make(chan struct{}), planned: make(chan struct{}), waits: map[string]bool{},
+		inUse: map[string]allocator.InUse{}, servers: map[name][]netip.Addr{},
+	}
 	b.services = newShelf(b, "services", b.serviceDiffers)
 	b.pools = newShelf(b, "ipaddresspools", b.poolDiffers)
 	b.ads = newShelf(b, "l2advertisements", b.advertisementDiffers)
 	b.nodes = newShelf(b, "nodes", b.nodeDiffers)
 	b.namespaces = newShelf(b, "namespaces", b.namespaceDiffers)
-	b.endpoints = newShelf(b, "endpointslices", b.endpointsDiffer)
+	b.endpoints = newSliceShelf(b.mattersFor, b.factDiffers)
+	b.waits[slicesKind] = true
 	b.keys = newShelf(b, "secrets", func(name, *[]byte, *[]byte) { b.note(func(c *changes) { c.keys = true }) })
 	delete(b.waits, b.keys.kind) // addresses are held and announced without a key, too
 	b.peers = newShelf(b, "bgppeers", writtenDiffers[peering.Peer](b))
@@ -110,6 +118,9 @@ func (b *belief) facts() *allocator.Facts {
 		if s.fact.fact != nil {
 			facts.Services = append(facts.Services, *s.fact.fact)
 		}
+		if s.fact.ours() {
+			facts.Endpoints = b.endpoints.facts(s.fact.name, facts.Endpoints)
+		}
 	}
 	for _, p := range b.pools.items {
 		facts.Pools = append(facts.Pools, p.fact.fact)
@@ -125,11 +136,11 @@ func (b *belief) facts() *allocator.Facts {
 	for _, n := range b.nodes.items {
 		facts.Nodes = append(facts.Nodes, n.fact)
 	}
-	for _, e := range b.endpoints.items {
-		facts.Endpoints = append(facts.Endpoints, e.fact)
-	}
 	for _, n := range b.namespaces.items {
 		facts.Namespaces = append(facts.Namespaces, n.fact)
+	}
+	for _, u := range b.inUse {
+		facts.InUse = append(facts.InUse, u)
 	}
 	return facts
 }

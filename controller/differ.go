@@ -34,6 +34,10 @@ func (b *belief) serviceDiffers(n name, was, now **service) {
 		b.ours++
 	}
 	b.noteService(n, after)
+	b.serviceUses(n, after)
+	if before.ours() != after.ours() {
+		b.endpoints.turns(n, after.ours())
+	}
 	switch {
 	case after == nil || after.fact == nil:
 		if before == nil || before.fact != nil {
@@ -99,19 +103,10 @@ func (b *belief) passwordDiffers(_ name, was, now *peering.Secret) {
 	}
 }
 
-// A slice is known by namespace and name, and the allocator keeps it with its
-// Service: one whose label came to name another Service is dropped from the old.
-func (b *belief) endpointsDiffer(n name, was, now *allocator.Endpoints) {
-	type slice struct{ of, slice name }
-	if was != nil && now != nil && reflect.DeepEqual(was, now) {
-		return
-	}
-	if was != nil && (now == nil || now.Service != was.Service) {
-		b.factDiffers(slice{was.Service, n}, allocator.DropEndpoints{Service: was.Service, Slice: n.Name})
-	}
-	if now != nil {
-		b.factDiffers(slice{now.Service, n}, allocator.PutEndpoints{Endpoints: *now})
-	}
+// mattersFor tells whether the endpoints of a Service matter: whether it is ours.
+func (b *belief) mattersFor(service name) bool {
+	i, ok := b.services.items[service]
+	return ok && i.fact.ours()
 }
 
 // changed is the key of a change of any other object.

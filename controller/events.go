@@ -72,11 +72,13 @@ func sayings(before *service, d *allocator.Decision, remarks []allocator.Reason)
 		}
 	}
 	said, says = messageOf(before.conditions, conditionAnnounced), sentences(remarks)
+	c := conditionOf(before.conditions, conditionAnnounced)
+	announced := c != nil && c.Status == metav1.ConditionTrue
 	for i := range remarks {
 		r := &remarks[i]
 		text := sentence(r)
-		// That no pod is ready yet is no news: everybody starts so.
-		if r.Code.Warning() && r.Code != allocator.NoEndpoints && strings.Contains(says, text) && !strings.Contains(said, text) {
+		// That no pod is ready yet is no news: everybody starts so (announcing.mindEmpty).
+		if r.Code.Warning() && (r.Code != allocator.NoEndpoints || announced) && strings.Contains(says, text) && !strings.Contains(said, text) {
 			out = append(out, saying{true, eventUnserved, text})
 		}
 	}

@@ -82,7 +82,9 @@ func TestSessionsAndRoutesFollowWhatIsWritten(t *testing.T) {
 	// What is not about BGP resolves nothing; what is published resolves and changes nothing.
 	plan := b.peering
 	node(", conditions: [{type: Ready, status: 'True'}]")
-	seen(b, belief.endpoints, endpointsFact, from[discoveryv1.EndpointSlice](t, "metadata: {name: s, labels: {kubernetes.io/service-name: s}}"))
+	if err := (sliceKeeping{belief}).Update(from[discoveryv1.EndpointSlice](t, "metadata: {name: s, labels: {kubernetes.io/service-name: s}}")); err != nil {
+		t.Fatal(err)
+	}
 	if changes = b.step(); len(changes) != 0 || b.peering != plan {
 		t.Errorf("resolved anew for nothing: %+v", changes)
 	}

@@ -36,10 +36,13 @@ func (t *tenure) publish(n name, doubts map[netip.Addr][]name, now time.Time) {
 	to, view := target{"services", n}, t.views[n]
 	switch {
 	case view == nil:
+		t.announcing.forget(n)
 		t.publisher.drop(to)
 	case view.fact == nil:
+		t.announcing.forget(n)
 		t.write(farewellPatch(view), to, view, nil, nil, farewells, 0)
 	case view.fact.Foreign || t.decisions[n] == nil:
+		t.announcing.forget(n)
 		t.publisher.drop(to)
 	default:
 		t.publishDecision(view, t.decisions[n], doubts, now)
@@ -50,7 +53,12 @@ func (t *tenure) publishDecision(view *service, d *allocator.Decision, doubts ma
 	to := target{"services", view.name}
 	remarks := t.snapshot.Remarks(view.name)
 	said := t.rivals.said(d)
-	p, conditionsOnly := servicePatch(view, said, remarks, now)
+	announced, remarks := t.announcing.judge(view, remarks, t.snapshot, now)
+	p, conditionsOnly, err := servicePatch(view, said, announced, now)
+	if err != nil {
+		t.c.Log.Error("a write could not be put together", "service", to.name.String(), "err", cut(err.Error(), sentenceLimit))
+		return
+	}
 	if p.empty() || t.rivals.paused(view.name, now) {
 		t.publisher.drop(to)
 		return

@@ -53,21 +53,21 @@ type wrote struct {
 
 // shown is what counts of what is published on a Service.
 type shown struct {
-	holds   []netip.Addr
-	ingress int // entries in status.loadBalancer.ingress
-	held    string
+	holds []netip.Addr
+	odd   bool // status.loadBalancer.ingress says more than the addresses
+	held  string
 }
 
 func shownOn(s *service) shown {
-	return shown{s.fact.Holds, s.ingress, messageOf(s.conditions, conditionHeld)}
+	return shown{s.fact.Holds, s.odd, messageOf(s.conditions, conditionHeld)}
 }
 
 func shownBy(d *allocator.Decision) shown {
-	return shown{d.Holds, len(d.Holds), heldCondition(d).Message}
+	return shown{d.Holds, false, heldCondition(d).Message}
 }
 
 func (s shown) equal(o shown) bool {
-	return s.ingress == o.ingress && s.held == o.held && slices.Equal(s.holds, o.holds)
+	return s.odd == o.odd && s.held == o.held && slices.Equal(s.holds, o.holds)
 }
 
 func (r *rivals) wake() time.Time { return r.next }

@@ -31,6 +31,8 @@ type tenure struct {
 	c         *Controller
 	term      fence
 	publisher *publisher
+	clock     *termClock
+	ledSince  time.Time // since when somebody has led without a pause
 	feed      *feed
 	plan      func(*allocator.Snapshot, time.Time) allocator.Planned // allocator.Plan
 
@@ -44,7 +46,8 @@ type tenure struct {
 	lookAgain time.Time                    // when these are looked at again
 	refused   map[name]string              // what Check said last
 
-	rivals rivals // who else writes addresses
+	rivals     rivals     // who else writes addresses
+	announcing announcing // what the copies say
 
 	configsDiffer bool      // pools and advertisements must be looked at
 	usesDiffer    bool      // how full pools are must be counted
@@ -56,27 +59,35 @@ type tenure struct {
 }
 
 func newTenure(c *Controller, term *lease.Term) *tenure {
-	return &tenure{
-		c: c, term: term, publisher: newPublisher(term, c.Log, c.stats).share(c.gate), feed: c.belief.subscribe(true), plan: c.plan,
+	t := &tenure{
+		c: c, term: term, publisher: newPublisher(term, c.Log, c.stats).share(c.gate),
+		clock: newTermClock(c.clock), ledSince: term.LedSince(),
+		feed: c.belief.subscribe(true), plan: c.plan,
 		views: map[name]*service{}, decisions: map[name]*allocator.Decision{}, waiting: map[allocator.Code]int{},
 		heldBack: map[name]bool{}, refused: map[name]string{}, objects: map[target]bool{}, rivals: newRivals(),
 	}
+	t.announcing = newAnnouncing(func(s *service, what saying) {
+		c.events.say(event{of: s.name, uid: s.uid, what: what, fence: term})
+	})
+	t.publisher.conflicted = c.conflicted
+	return t
 }
 
 // now is the time as which plans are made and conditions dated.
-func (t *tenure) now() time.Time { return time.Now() }
+func (t *tenure) now() time.Time { return t.clock.Now() }
 
-// run plans and publishes until the term is done.
-func (t *tenure) run() {
+// run plans and publishes until the term is over.
+func (t *tenure) run(over <-chan struct{}) {
 	defer t.feed.close()
 	defer t.c.strangers.look(nil)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
-		case <-t.term.Done():
+		case <-over:
 			return
 		case <-t.feed.news:
+		case <-t.announcing.news():
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -98,6 +109,7 @@ func (t *tenure) step() (wake time.Time) {
 	t.see(changes, now)
 	if facts != nil {
 		facts.Settings = t.c.Settings
+		facts.Settings.LedSince = t.ledSince
 		t.snapshot = allocator.NewSnapshot(*facts)
 	} else if len(changes.facts) > 0 {
 		t.snapshot = t.snapshot.With(changes.facts...)
@@ -120,10 +132,13 @@ func (t *tenure) step() (wake time.Time) {
 		t.makeKey()
 	}
 	wake = sooner(planned.Wake, t.configs(changes, now))
+	if planned.InFlight > 0 { // its times must be new when it is published
+		wake = sooner(wake, now.Add(time.Second))
+	}
 	if len(t.heldBack) > 0 {
 		wake = sooner(wake, t.lookAgain)
 	}
-	return sooner(wake, t.rivals.wake())
+	return sooner(sooner(wake, t.rivals.wake()), t.announcing.next)
 }
 
 // sooner returns the earlier of two times; the zero one is never.
@@ -184,6 +199,7 @@ func (t *tenure) again(concerned map[name]bool, now time.Time) {
 		t.lookAgain = now.Add(heldBackPause)
 	}
 	t.rivals.due(now, func(n name) { concerned[n] = true })
+	t.announcing.again(concerned, now)
 }
 
 // sits tells whether two views of a Service have it sit on the same addresses.

@@ -25,40 +25,48 @@ type instance struct {
 	seats map[netip.Addr]allocator.Seat
 	key   []byte
 
-	announced  controller.Announced
-	advertised controller.Advertised
-	sessions   []peering.Session
-	told       int // how often sessions were told
+	voice    voice
+	sessions []peering.Session
+	told     int             // how often sessions were told
+	text     strings.Builder // the log
 }
 
-// advertise sets to which peers the copy's node advertises which Services.
-func (c *instance) advertise(services map[allocator.ServiceName][]string) {
+// Write takes a line of the log, and shows it.
+func (c *instance) Write(line []byte) (int, error) {
 	c.mu.Lock()
-	c.advertised = controller.Advertised{Services: services}
+	c.text.Write(line)
 	c.mu.Unlock()
-	c.Advertising()
+	return os.Stderr.Write(line)
 }
 
-// announce sets what the copy's node answers for, and whom it sees.
-func (c *instance) announce(services map[allocator.ServiceName][]string, sight ...string) {
+// logged returns how many lines of the log hold that text.
+func (c *instance) logged(text string) int {
 	c.mu.Lock()
-	c.announced = controller.Announced{Services: services, InSight: map[string]bool{}}
-	for _, n := range sight {
-		c.announced.InSight[n] = true
-	}
-	c.mu.Unlock()
-	c.Announcing()
+	defer c.mu.Unlock()
+	return strings.Count(c.text.String(), text)
+}
+
+// seat returns who may announce an address.
+func (c *instance) seat(addr string) (allocator.Seat, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.seats[netip.MustParseAddr(addr)]
+	return s, ok
 }
 
 func (s *Server) run(t testing.TB, node string) *instance {
+	return s.runWith(t, node, func(*controller.Config) {})
+}
+
+// runWith runs a copy whose configuration alter has changed.
+func (s *Server) runWith(t testing.TB, node string, alter func(*controller.Config)) *instance {
 	t.Helper()
-	c := &instance{seats: map[netip.Addr]allocator.Seat{}}
-	var err error
-	c.Controller, err = controller.New(controller.Config{
+	c := &instance{seats: map[netip.Addr]allocator.Seat{}, voice: voice{node: node}}
+	config := controller.Config{
 		REST: s.Copy(), Node: node, Namespace: "holdfast-system",
 		Settings:      allocator.Settings{Settle: 2 * time.Second, Overlap: time.Second},
 		LeaseDuration: 5 * time.Second,
-		Log:           slog.New(slog.NewTextHandler(os.Stderr, nil)).With("copy", node),
+		Log:           slog.New(slog.NewTextHandler(c, nil)).With("copy", node),
 		Placed: func(p allocator.Placement, _ map[string][]netip.Addr) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -68,19 +76,22 @@ func (s *Server) run(t testing.TB, node string) *instance {
 			for _, seat := range p.Seats {
 				c.seats[seat.Addr] = seat
 			}
+			c.answer()
 		},
 		Key:        func(k []byte) { c.mu.Lock(); c.key = k; c.mu.Unlock() },
 		PodName:    "pod-" + node,
 		PodUID:     "uid-" + node,
-		Announced:  func() controller.Announced { c.mu.Lock(); defer c.mu.Unlock(); return c.announced },
-		Advertised: func() controller.Advertised { c.mu.Lock(); defer c.mu.Unlock(); return c.advertised },
+		Announced:  c.voice.tellAnnounced,
+		Advertised: c.voice.tellAdvertised,
 		Sessions: func(s []peering.Session) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.sessions, c.told = s, c.told+1
 		},
-	})
-	if err != nil {
+	}
+	alter(&config)
+	var err error
+	if c.Controller, err = controller.New(config); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
