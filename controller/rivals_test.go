@@ -105,7 +105,7 @@ func TestLostAnswerIsNoOtherWriter(t *testing.T) {
 	for writer, want := range map[string]int{fieldManager: 0, `"script"`: 1, "": 1} {
 		r := newRivals()
 		view := func(addr string) *service {
-			return &service{name: shopped("a"), version: "5", ingress: 1, writer: writer, fact: &allocator.Service{Holds: []netip.Addr{netip.MustParseAddr(addr)}}}
+			return &service{name: shopped("a"), version: "5", writer: writer, fact: &allocator.Service{Holds: []netip.Addr{netip.MustParseAddr(addr)}}}
 		}
 		r.saw(view("192.0.2.1"), view("192.0.2.2"), held("192.0.2.3"), noon)
 		if v := r.of[shopped("a")]; (v == nil) != (want == 0) {
