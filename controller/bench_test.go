@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/controller/lease"
 )
 
 const crowd = 10_000 // Services
@@ -71,11 +72,9 @@ func newChain(b *testing.B, waiting int) *chain {
 	}
 	c.round = &round{c: c.Controller, feed: c.belief.subscribe(false)}
 	c.round.step()
-	c.tenure = &tenure{
-		c: c.Controller, term: still{}, publisher: unmanned(),
-		feed: c.belief.subscribe(true), plan: plan, views: map[name]*service{}, decisions: map[name]*allocator.Decision{},
-		waiting: map[allocator.Code]int{}, heldBack: map[name]bool{}, refused: map[name]string{}, objects: map[target]bool{}, rivals: newRivals(),
-	}
+	c.tenure = newTenure(c.Controller, new(lease.Term))
+	c.tenure.publisher.stop()
+	c.tenure.term, c.tenure.publisher, c.tenure.plan = still{}, unmanned(), plan
 	for range 5 { // until nothing is to be written any more
 		c.tenure.step()
 		c.carryOut(b)
@@ -190,7 +189,7 @@ func BenchmarkNewServiceAmongConditions(b *testing.B) {
 	defer cancel()
 	go st.loop(ctx)
 	<-st.belief.planned
-	tn := newTenure(st.Controller, nil)
+	tn := newTenure(st.Controller, new(lease.Term))
 	tn.term, tn.publisher.term = still{}, still{}
 	median := func(label string) time.Duration {
 		var all []time.Duration
