@@ -7,11 +7,27 @@
 // shows: addresses, conditions, Events, the status of pools, advertisements and the
 // objects about BGP, and the key of the gossip.
 //
+// # Reading order
+//
+//	watch.go, shelf.go   what the API delivers, and what is believed of it
+//	belief.go            all that is believed; differ.go: what of it is news
+//	feed.go              what each reader has yet to take
+//	loop.go              places, on every copy
+//	tenure.go            plans, while this copy leads
+//	publish.go           what is to be written on Services, and what is told of it
+//	configs.go           likewise on pools, advertisements and the objects about BGP
+//	rivals.go            who else writes there
+//	publisher.go         sends it; queue.go: in which order; doubt.go: with what outcome
+//	gate.go              when the API asks for fewer requests
+//	events.go            Events; telling.go: how many
+//
 // Invariants (tests cite the numbers):
 //
 //  1. The announcement path waits for nobody. Placing happens in the loop, which
-//     never writes and never reads the API; before every kind has been listed
-//     once nothing is placed, and while the API is away nothing changes.
+//     never writes, never reads the API and never plans; before every kind has been
+//     listed once nothing is placed, and while the API is away nothing changes. Who
+//     plans has a goroutine, a snapshot and a feed of news of its own, and makes the
+//     snapshot from all facts when the term begins.
 //  2. Belief never goes back: of every object the newest version counts, be it
 //     from the watch, from a list, or the answer to a write of our own. A relist
 //     is a difference, not a beginning.
@@ -33,6 +49,13 @@
 //     refused stays in use as it was, on every copy that has seen it so: one that has
 //     started since cannot know it.
 //  8. A decision that allocator.Check does not let pass is not written.
+//  9. Addresses are written before what only says something about them, and nothing
+//     waits for ever. When the API asks for a pause, nothing is written until it is
+//     over, but the Lease. What may not be sent for the moment is sent later by itself.
+//  10. Another writer of a Service's status is never answered write for write: it is
+//     named, and what it changed is put right after a pause, each twice the last.
+//  11. What is told of one object is bounded: Events in number, and in bytes what an
+//     Event, a condition or a line of the log says. What was cut says so.
 //
 // It leaves to packages allocator and peering every decision, and to package speaker
 // what this node does about it.
