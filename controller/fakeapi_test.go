@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"sigs.k8s.io/yaml"
 )
 
@@ -53,6 +54,10 @@ type state struct {
 	objects map[string]raw
 	events  []shown
 }
+
+// What client-go cannot handle it waits for by the wall clock, which in a bubble of
+// synctest is another one.
+func init() { utilruntime.ErrorHandlers = nil }
 
 func newFakeAPI() *fakeAPI {
 	return &fakeAPI{version: 100, objects: map[string]raw{}, changed: make(chan struct{})}
@@ -211,6 +216,8 @@ func (f *fakeAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch verb {
 	case "list", "probe":
 		answer = f.list(want, verb == "probe")
+		kind, apiVersion := kindOf(r.URL.Path)
+		answer["kind"], answer["apiVersion"] = kind+"List", apiVersion
 	case "get":
 		if answer = f.get(key); answer == nil {
 			code, answer = http.StatusNotFound, status(404, "NotFound")
@@ -283,11 +290,7 @@ func (f *fakeAPI) list(want func(string, raw) bool, one bool) raw {
 			items = append(items, o)
 		}
 	}
-	list := raw{"kind": "List", "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": strconv.Itoa(f.version)}, "items": items}
-	if len(items) > 0 {
-		first := items[0].(raw)
-		list["kind"], list["apiVersion"] = fmt.Sprint(first["kind"], "List"), first["apiVersion"]
-	}
+	list := raw{"metadata": map[string]any{"resourceVersion": strconv.Itoa(f.version)}, "items": items}
 	return list
 }
 

@@ -151,8 +151,8 @@ func (e *election) stand(ctx context.Context) (time.Time, bool) {
 		case err == nil:
 			return until, true
 		}
-		pause = e.Retry/2 + rand.N(e.Retry/2+1)
-		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+		if pause = 0; !conflict(err) { // else the reading follows soon
+			pause = e.Retry/2 + rand.N(e.Retry/2+1)
 			e.complain("the lease cannot be taken", err)
 		}
 	}
@@ -207,7 +207,10 @@ func (e *election) renew(term *Term) time.Duration {
 	if err == nil {
 		until, err = e.write(e.claim(e.Identity))
 	}
-	if err != nil {
+	switch {
+	case err != nil && conflict(err):
+		return rand.N(e.Retry/4 + 1) // the reading follows soon
+	case err != nil:
 		e.complain("the lease cannot be renewed", err)
 		return e.Retry
 	}
@@ -280,6 +283,9 @@ func (e *election) write(l *coordv1.Lease) (time.Time, error) {
 	e.view.see(answer, e.Identity, answered)
 	return e.from(sent, answered).Add(e.Fence), nil
 }
+
+// conflict tells whether a write was refused because the lease is not as it was seen.
+func conflict(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
 
 // complain says once that the lease cannot be written, however often it is tried.
 func (e *election) complain(what string, err error) {
