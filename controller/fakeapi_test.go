@@ -27,15 +27,16 @@ import (
 // consistent, watches go on from a version (and are deaf if it has not been reached), and
 // the storage can be put back to an older state.
 type fakeAPI struct {
-	mu      sync.Mutex
-	version int
-	objects map[string]raw // by RESOURCE/NAMESPACE/NAME
-	events  []shown
-	changed chan struct{}       // closed by the next change
-	epoch   int                 // watches of an older one have ended
-	off     time.Duration       // the server's clock minus ours
-	before  func(*http.Request) // called before a request is carried out; may block. May be nil
-	asked   []string            // what was asked for: VERB RESOURCE
+	mu       sync.Mutex
+	version  int
+	objects  map[string]raw // by RESOURCE/NAMESPACE/NAME
+	events   []shown
+	changed  chan struct{}       // closed by the next change
+	epoch    int                 // watches of an older one have ended
+	off      time.Duration       // the server's clock minus ours
+	dateless bool                // answers do not tell the time
+	before   func(*http.Request) // called before a request is carried out; may block. May be nil
+	asked    []string            // what was asked for: VERB RESOURCE
 }
 
 type raw = map[string]any
@@ -233,9 +234,11 @@ func (f *fakeAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (f *fakeAPI) respond(r *http.Request, code int, body io.ReadCloser) *http.Response {
-	return &http.Response{StatusCode: code, Body: body, Request: r, Header: http.Header{
-		"Content-Type": {"application/json"}, "Date": {f.now().UTC().Format(http.TimeFormat)},
-	}}
+	header := http.Header{"Content-Type": {"application/json"}}
+	if !f.dateless {
+		header.Set("Date", f.now().UTC().Format(http.TimeFormat))
+	}
+	return &http.Response{StatusCode: code, Body: body, Request: r, Header: header}
 }
 
 func encode(o any) []byte {

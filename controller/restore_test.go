@@ -54,7 +54,10 @@ func (c *copyOn) nodes(addr string) string {
 }
 
 // start runs a copy until the test stops it.
-func start(t *testing.T, api *fakeAPI, node string) *copyOn {
+func start(t *testing.T, api *fakeAPI, node string) *copyOn { return startOff(t, api, node, 0) }
+
+// startOff runs a copy on a machine whose clock is off by so much.
+func startOff(t *testing.T, api *fakeAPI, node string, off time.Duration) *copyOn {
 	t.Helper()
 	c := &copyOn{seats: map[netip.Addr]allocator.Seat{}}
 	var err error
@@ -76,6 +79,8 @@ func start(t *testing.T, api *fakeAPI, node string) *copyOn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.clock.local = func() time.Time { return time.Now().Add(off) }
+	c.clock.began = c.clock.local()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
