@@ -12,9 +12,9 @@ import (
 // without one of the reasons that allow it, an address given that is not to be
 // had, or a matter in flight whose time was forged.
 //
-// What the facts mean it asks the same functions as Plan: brought, lostPool,
-// disagrees, expelled and seatedBefore of reside.go, pools and requests. It sees a
-// Plan that draws a wrong conclusion, not a mistake in one of these.
+// What the facts mean it asks the same functions as Plan: brought, lostPool, expelled
+// and admits of reside.go, disagrees, inUse, pools and requests. It sees a Plan that
+// draws a wrong conclusion, not a mistake in one of these.
 func Check(s *Snapshot, d Decision, now time.Time) error {
 	s.check()
 	v := s.services[d.Service]
@@ -72,27 +72,17 @@ func (c checker) held(a netip.Addr) error {
 func (c checker) given(a netip.Addr) error {
 	p := c.poolOf(a)
 	switch {
-	case p == nil && timed(c.v.Record.Kept, a) && c.lostPool(c.v, a).code == "":
-		// back to its seat, on an address whose pool is refused for a mistake
+	case c.inUse(c.v, a) != "":
+		return fmt.Errorf("%s would be given, and %s", a, c.inUse(c.v, a))
+	case timed(c.v.Record.Kept, a) && c.lostPool(c.v, a).code == "":
+		// back to its seat, whose pool may be refused for a mistake
 	case p == nil:
 		return fmt.Errorf("%s would be given and is in no pool", a)
-	case !p.accepts(&c.v.Service, c.namespaces[c.v.Name.Namespace].Labels):
+	case c.accepts(p, c.v) != yes:
 		return fmt.Errorf("%s would be given and its pool %s does not accept the Service", a, p.Name)
 	}
-	g := c.groups[a]
-	if g == nil {
-		return nil
-	}
-	for _, r := range slices.Concat(g.residents, g.kept) {
-		if r == c.v || c.v.seatedBefore(r, a) {
-			continue
-		}
-		if both := clash(r.Ports, c.v.Ports); len(both) > 0 {
-			return fmt.Errorf("%s would be given, where %s has %s", a, r.Name, ports(both))
-		}
-		if r.Foreign || c.v.request.share == "" || r.request.share != c.v.request.share {
-			return fmt.Errorf("%s would be given, which %s holds and does not share with it", a, r.Name)
-		}
+	if other := c.admits(c.v, a, true); other.code != "" {
+		return fmt.Errorf("%s would be given, and is not to be shared with %s", a, list(other.names, other.more))
 	}
 	return nil
 }
@@ -103,11 +93,13 @@ func (c checker) dropped(a netip.Addr) error {
 	switch {
 	case len(c.v.Families) > 0 && !slices.Contains(c.v.Families, f):
 		return nil // the Service has lost the family
+	case c.overwritten(&c.v.Service, a):
+		return nil // it was never given to it
 	case c.brought(c.v, a).code == PortClash:
 		return nil // kube-proxy would be told to serve one port twice
 	case c.overlapped(a) && (c.another(a) || c.expelled(c.v, a)):
 		return nil
-	case c.settled(a, PoolLost) && c.v.mark(a) != nil && !c.successor(a):
+	case c.settled(a, PoolLost) && c.v.origin(a) != nil && !c.successor(a):
 		return nil // the operator took the pool away, and there is no other
 	}
 	return fmt.Errorf("%s would be dropped, and nothing allows it: no clash of ports, no overlap that is over with another address published, no lost pool after the settle time", a)
@@ -130,7 +122,7 @@ func (c checker) settled(a netip.Addr, code Code) bool {
 
 func (c checker) over(timers []Timer, a netip.Addr, code Code, wait time.Duration) bool {
 	return wait != Never && slices.ContainsFunc(timers, func(t Timer) bool {
-		return t.Addr == a && (code == "" || t.Code == code) && !c.now.Before(t.Since.Add(wait))
+		return t.Addr == a && (code == "" || t.Code == code) && !c.now.Before(c.began(&c.v.Service, t.Since, c.now).Add(wait))
 	})
 }
 
@@ -197,7 +189,7 @@ func (c checker) timers() error {
 		for _, t := range kind.next {
 			i := slices.IndexFunc(kind.now, func(u Timer) bool { return u.Addr == t.Addr && u.Code == t.Code })
 			switch {
-			case i >= 0 && t.Since.Before(kind.now[i].Since):
+			case i >= 0 && t.Since.Before(c.began(&c.v.Service, kind.now[i].Since, c.now.Add(-restamp))):
 				return fmt.Errorf("%s: the %s of %s would begin at %s, and began at %s", c.v.Name, kind.what, t.Addr, t.Since, kind.now[i].Since)
 			case i < 0 && kind.wait > 0 && !c.now.Before(t.Since.Add(kind.wait)):
 				return fmt.Errorf("%s: the %s of %s would be over before it is published", c.v.Name, kind.what, t.Addr)

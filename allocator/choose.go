@@ -55,54 +55,93 @@ func (s *Snapshot) choose(v *service, n need) (found [2]netip.Addr, why Reason) 
 		wishes = append(wishes, open[:1], open[1:])
 	}
 	for _, wish := range wishes {
-		for _, onlyJoin := range []bool{true, false} {
-			for _, p := range pools {
-				if got, ok := s.pick(v, p, wish, onlyJoin); ok {
-					for i, a := range got {
-						if a.IsValid() {
-							found[i] = a
-						}
-					}
-					return found, Reason{}
+		if got, ok := s.search(v, pools, wish); ok {
+			for i, a := range got {
+				if a.IsValid() {
+					found[i] = a
 				}
 			}
+			if missing := slices.DeleteFunc(open, func(f Family) bool { return found[slot(f)].IsValid() }); len(missing) > 0 {
+				s.await(v, pools, missing, false)
+			}
+			return found, Reason{}
 		}
 	}
+	s.await(v, pools, open, n.all)
 	if !n.all && found != [2]netip.Addr{} {
 		return found, Reason{} // the named one alone
 	}
 	return [2]netip.Addr{}, s.nothingFree(v, pools, open)
 }
 
+// search looks for addresses of the wished families, all of one pool: such as are held
+// under v's sharing key in any of the pools come before such as are free.
+func (s *Snapshot) search(v *service, pools []*pool, wish []Family) (got [2]netip.Addr, ok bool) {
+	for _, onlyJoin := range []bool{true, false} {
+		for _, p := range pools {
+			if got, ok := s.pick(v, p, wish, onlyJoin); ok {
+				return got, true
+			}
+		}
+	}
+	return got, false
+}
+
+// await notes what may give v an address of the pools, which have none for it now.
+func (s *Snapshot) await(v *service, pools []*pool, families []Family, all bool) {
+	s.queueFor(v, pools, families, all)
+	if v.request.share != "" {
+		s.waitFor(v, waited{share: v.request.share})
+	}
+	for _, p := range pools {
+		if p.MaxPerNamespace > 0 {
+			s.waitFor(v, waited{pool: p.Name, namespace: v.Name.Namespace})
+		}
+	}
+}
+
 // poolsFor returns the pools to look through, in order; or why there are none.
 func (s *Snapshot) poolsFor(v *service, n need) ([]*pool, Reason) {
-	labels := s.namespaces[v.Name.Namespace].Labels
 	if name := v.request.pool; name != "" {
-		p := s.poolNamed(name)
-		switch {
-		case p == nil:
-			return nil, Reason{Code: UnknownPool, Pool: name, Detail: fmt.Sprintf("asks for pool %s (annotation %s), and there is no such pool", name, v.annotationName(AnnotationPool))}
-		case p.err != nil:
-			return nil, Reason{Code: PoolRefused, Pool: name, Detail: fmt.Sprintf("asks for pool %s, which is refused: %v", name, p.err)}
-		case !p.accepts(&v.Service, labels):
-			return nil, Reason{Code: NotAccepted, Pool: name, Detail: fmt.Sprintf("asks for pool %s, whose serviceAllocation does not select this Service", name)}
+		p, asks := s.poolNamed(name), "asks for pool "+excerpt(name)
+		if p == nil {
+			_, annotation := v.annotation(AnnotationPool)
+			return nil, Reason{Code: UnknownPool, Pool: excerpt(name), Detail: fmt.Sprintf("%s (annotation %s), and there is no such pool", asks, annotation)}
+		}
+		if p.err != nil {
+			return nil, Reason{Code: PoolRefused, Pool: name, Detail: fmt.Sprintf("%s, which is refused: %v", asks, p.err)}
+		}
+		switch s.accepts(p, v) {
+		case unknown:
+			return nil, namespaceUnknown(v)
+		case no:
+			return nil, Reason{Code: NotAccepted, Pool: name, Detail: asks + ", whose serviceAllocation does not select this Service"}
 		}
 		return []*pool{p}, Reason{}
 	}
 	if n.beside != nil {
-		if !n.beside.accepts(&v.Service, labels) {
+		switch s.accepts(n.beside, v) {
+		case unknown:
+			return nil, namespaceUnknown(v)
+		case no:
 			return nil, Reason{Code: NotAccepted, Pool: n.beside.Name, Detail: fmt.Sprintf("pool %s, which gave the other address, does not accept this Service any more", n.beside.Name)}
 		}
 		return []*pool{n.beside}, Reason{}
 	}
 	var selected, others []*pool
 	for _, p := range s.pools { // by name
-		switch {
-		case !p.AutoAssign || p.err != nil || !p.accepts(&v.Service, labels):
-		case p.Allocation != nil:
-			selected = append(selected, p)
-		default:
-			others = append(others, p)
+		if !p.AutoAssign || p.err != nil {
+			continue
+		}
+		switch s.accepts(p, v) {
+		case unknown:
+			return nil, namespaceUnknown(v) // which pool comes first is not known either
+		case yes:
+			if p.Allocation != nil {
+				selected = append(selected, p)
+			} else {
+				others = append(others, p)
+			}
 		}
 	}
 	slices.SortStableFunc(selected, func(a, b *pool) int {
@@ -123,36 +162,57 @@ func noPool() Reason {
 	return Reason{Code: NoPool, Detail: "no pool gives addresses to this Service by itself (autoAssign, serviceAllocation); create an IPAddressPool or name one by annotation " + PrefixMetalLB + AnnotationPool}
 }
 
+func namespaceUnknown(v *service) Reason {
+	return Reason{Code: NamespaceUnknown, Detail: fmt.Sprintf("waits until the labels of namespace %s are known: a pool selects by them", v.Name.Namespace)}
+}
+
 // mayHave tells why v cannot have the address that its user names.
 func (s *Snapshot) mayHave(v *service, a netip.Addr) Reason {
+	s.waitFor(v, waited{addr: a})
 	p := s.poolOf(a)
 	switch {
 	case p == nil:
 		return Reason{Code: NotInPool, Addr: a, Detail: fmt.Sprintf("asks for %s, which is in no pool", a)}
 	case v.request.pool != "" && p.Name != v.request.pool:
 		return Reason{Code: NotInPool, Addr: a, Pool: p.Name, Detail: fmt.Sprintf("asks for %s and for pool %s, but that address is in pool %s", a, v.request.pool, p.Name)}
-	case !p.accepts(&v.Service, s.namespaces[v.Name.Namespace].Labels):
+	}
+	switch s.accepts(p, v) {
+	case unknown:
+		return namespaceUnknown(v)
+	case no:
 		return Reason{Code: NotAccepted, Addr: a, Pool: p.Name, Detail: fmt.Sprintf("asks for %s of pool %s, whose serviceAllocation does not select this Service", a, p.Name)}
 	}
-	if ok, c := s.admits(v, a, true); !ok {
-		return Reason{Code: AddressTaken, Addr: a, Others: c.others, Ports: c.ports, Detail: s.taken(v, c)}
+	if by := s.inUse(v, a); by != "" {
+		return Reason{Code: InUseElsewhere, Addr: a, Pool: p.Name, Detail: fmt.Sprintf("cannot have %s: %s; ask for another address", a, by)}
+	}
+	if c := s.admits(v, a, true); c.code != "" {
+		return Reason{Code: AddressTaken, Addr: a, Others: c.names, More: c.more, Ports: c.ports, Detail: s.refusal(v, a, c)}
+	}
+	if s.overQuota(v, p, a, 0) {
+		s.waitFor(v, waited{pool: p.Name, namespace: v.Name.Namespace})
+		return Reason{Code: QuotaReached, Addr: a, Pool: p.Name, Detail: fmt.Sprintf("cannot have %s: %s", a, p.quotaText(v))}
 	}
 	return Reason{}
 }
 
-// taken says who has the address that v asks for, and what to do about it.
-func (s *Snapshot) taken(v *service, c cause) string {
-	for _, n := range c.others {
-		if s.services[n].Foreign {
+// refusal says who has the address that v asks for, and what to do about it.
+func (s *Snapshot) refusal(v *service, a netip.Addr, c cause) string {
+	strange := false
+	for _, n := range c.names {
+		r := s.services[n]
+		if r.Foreign {
 			return fmt.Sprintf("it belongs to %s, a Service of another load balancer class", n)
 		}
+		strange = strange || r.Name.Namespace != v.Name.Namespace && r.request.share == v.request.share
 	}
-	by := "it is held by or kept for " + list(c.others)
+	by := "it is held by or kept for " + list(c.names, c.more)
 	switch {
-	case len(c.ports) > 0:
-		return fmt.Sprintf("%s, where %s is taken", by, ports(c.ports))
 	case v.request.share == "":
 		return fmt.Sprintf("%s; to share it, give all the same annotation %s", by, PrefixMetalLB+AnnotationShare)
+	case strange && !s.across(a):
+		return fmt.Sprintf("%s, of another namespace: a sharing key counts within its namespace, unless the pool has the annotation %s: \"true\"", by, AnnotationAcross)
+	case len(c.ports) > 0:
+		return fmt.Sprintf("%s, where %s is taken", by, ports(c.ports))
 	}
 	return fmt.Sprintf("%s, whose sharing key is not %q", by, v.request.share)
 }
@@ -160,10 +220,10 @@ func (s *Snapshot) taken(v *service, c cause) string {
 // pick takes an address of every wished family from one pool: one held under v's
 // sharing key that admits it, or, unless onlyJoin, the lowest free one.
 func (s *Snapshot) pick(v *service, p *pool, wish []Family, onlyJoin bool) (got [2]netip.Addr, ok bool) {
-	for _, f := range wish {
-		a, ok := s.join(v, p, f)
-		if !ok && !onlyJoin {
-			a, ok = p.lowestFree(f, func(a netip.Addr) bool { return s.groups[a] != nil })
+	for more, f := range wish {
+		a, ok := s.join(v, p, f, more)
+		if !ok && !onlyJoin && !s.overQuota(v, p, netip.Addr{}, more) {
+			a, ok = p.lowestFree(f, s.taken)
 		}
 		if !ok {
 			return got, false
@@ -173,17 +233,20 @@ func (s *Snapshot) pick(v *service, p *pool, wish []Family, onlyJoin bool) (got 
 	return got, true
 }
 
-// join finds the lowest address of the pool that is held under v's key and admits v.
-func (s *Snapshot) join(v *service, p *pool, f Family) (best netip.Addr, ok bool) {
-	for a := range s.shares[v.request.share] {
-		if FamilyOf(a) != f || best.IsValid() && best.Less(a) || s.poolOf(a) != p {
-			continue
-		}
-		if may, _ := s.admits(v, a, false); may {
-			best, ok = a, true
-		}
+// join finds the lowest address of the pool that is held under v's key and admits v,
+// which takes so many others of the pool at the same time.
+func (s *Snapshot) join(v *service, p *pool, f Family, more int) (found netip.Addr, ok bool) {
+	k := s.keyed[v.request.share]
+	if k == nil {
+		return found, false
 	}
-	return best, ok
+	s.lowest(k, v, func(a netip.Addr) (next bool) {
+		if FamilyOf(a) == f && s.poolOf(a) == p && len(s.used.at[a]) == 0 && !s.overQuota(v, p, a, more) && s.admits(v, a, false).code == "" {
+			found, ok = a, true
+		}
+		return !ok
+	})
+	return found, ok
 }
 
 // nothingFree says why the pools have nothing for v.
@@ -192,8 +255,13 @@ func (s *Snapshot) nothingFree(v *service, pools []*pool, families []Family) Rea
 		return noPool()
 	}
 	names := make([]string, len(pools))
+	both := false
 	for i, p := range pools {
 		names[i] = p.Name
+		both = both || p.capacity(IPv4) > 0 && p.capacity(IPv6) > 0
+		if s.overQuota(v, p, netip.Addr{}, len(families)-1) {
+			return Reason{Code: QuotaReached, Pool: p.Name, Detail: p.quotaText(v) + "; delete one of its Services, or have them share an address"}
+		}
 	}
 	which := families[0].String()
 	if len(families) > 1 {
@@ -204,6 +272,10 @@ func (s *Snapshot) nothingFree(v *service, pools []*pool, families []Family) Rea
 	if len(pools) == 1 {
 		r.Pool = pools[0].Name
 		within, enlarge = "pool", "the pool"
+	}
+	if len(families) > 1 && !both {
+		r.Detail = fmt.Sprintf("no addresses of both families in one of the %s %s: a Service takes them from the same pool; put IPv4 and IPv6 ranges into one pool", within, strings.Join(names, ", "))
+		return r
 	}
 	shared := ""
 	if v.request.share != "" {

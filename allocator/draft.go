@@ -2,6 +2,7 @@ package allocator
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -24,6 +25,11 @@ type draft struct {
 // decide answers for one Service. Its answer is entered as planned.
 func (s *Snapshot) decide(v *service, now time.Time) (Decision, time.Time) {
 	d := &draft{Snapshot: s, v: v, now: now, gone: map[netip.Addr]Code{}}
+	for _, a := range v.Holds {
+		if s.overwritten(&v.Service, a) {
+			d.gone[a] = Overwritten
+		}
+	}
 	wanted := [2]bool{}
 	for _, f := range v.Families {
 		wanted[slot(f)] = true
@@ -37,6 +43,9 @@ func (s *Snapshot) decide(v *service, now time.Time) (Decision, time.Time) {
 		current[i] = d.current(f)
 		if !current[i].IsValid() && wanted[i] && !d.seat[i] {
 			d.comeBack(i)
+		}
+		if !current[i].IsValid() && wanted[i] && !d.seat[i] && !d.target[i].IsValid() {
+			d.restore(i)
 		}
 	}
 	refused := d.wish(&current)
@@ -80,7 +89,7 @@ func (d *draft) current(f Family) (best netip.Addr) {
 		}
 	}
 	if lost.IsValid() && !best.IsValid() {
-		d.keep(Timer{lost, PortClash, d.now}, why)
+		d.keep(Timer{lost, PortClash, d.began(&d.v.Service, d.now, d.now)}, why)
 	}
 	return best
 }
@@ -100,9 +109,10 @@ func (d *draft) worth(a netip.Addr) (n int) {
 // keep keeps a seat for v on the address until the settle time is over.
 func (d *draft) keep(t Timer, c cause) {
 	until, _ := d.deadline(t.Since, d.settings.Settle)
+	d.waitFor(d.v, waited{addr: t.Addr})
 	d.seat[slot(FamilyOf(t.Addr))] = true
 	d.record.Kept = append(d.record.Kept, t)
-	d.say(Reason{Code: SeatKept, Addr: t.Addr, Others: c.others, Ports: c.ports, Until: until})
+	d.say(Reason{Code: SeatKept, Addr: t.Addr, Others: c.names, More: c.more, Ports: c.ports, Until: until})
 }
 
 // comeBack lets v return to the address of family i where a seat is kept for it,
@@ -112,14 +122,31 @@ func (d *draft) comeBack(i int) {
 		if slot(FamilyOf(t.Addr)) != i || !d.wants(t.Addr) {
 			continue
 		}
-		ok, c := d.admits(d.v, t.Addr, true)
-		if ok && d.lostPool(d.v, t.Addr).code == "" {
+		t.Since = d.began(&d.v.Service, t.Since, d.now)
+		c := d.admits(d.v, t.Addr, true)
+		if c.code == "" && d.inUse(d.v, t.Addr) == "" && d.lostPool(d.v, t.Addr).code == "" {
 			d.take(t.Addr, Returned)
 		} else if until, over := d.deadline(t.Since, d.settings.Settle); !over {
 			d.wakeAt(until)
 			d.keep(t, c)
 		}
 		return
+	}
+}
+
+// restore gives v the address of family i that its record names and its status lost,
+// if it is still to be had.
+func (d *draft) restore(i int) {
+	for _, m := range d.v.Record.Pools {
+		a := m.Addr
+		if m.Pool == "" || slot(FamilyOf(a)) != i || slices.Contains(d.v.Holds, a) || timed(d.v.Record.Kept, a) || timed(d.v.Record.Overlap, a) {
+			continue
+		}
+		p := d.poolOf(a)
+		if p != nil && p.Name == m.Pool && d.accepts(p, d.v) == yes && d.wants(a) && d.inUse(d.v, a) == "" && d.admits(d.v, a, true).code == "" {
+			d.take(a, Restored)
+			return
+		}
 	}
 }
 
@@ -138,7 +165,7 @@ func (d *draft) wants(a netip.Addr) bool {
 	if p := d.poolOf(a); p != nil {
 		return p.Name == r.pool
 	}
-	m := d.v.mark(a)
+	m := d.v.origin(a)
 	return m != nil && m.Pool == r.pool
 }
 
@@ -185,17 +212,19 @@ func (d *draft) stay(i int, a netip.Addr) bool {
 	}
 	if c.code == "" {
 		d.target[i] = a
-		d.say(Reason{Code: Held, Addr: a, Pool: d.poolName(a)})
+		d.hold(a)
 		return true
 	}
+	d.waitFor(d.v, waited{addr: a})
 	t := Timer{a, c.code, d.now}
 	for _, u := range d.v.Record.Settling {
 		if u.Addr == a && u.Code == c.code {
 			t = u
 		}
 	}
-	marked := d.v.mark(a) != nil
-	why := Reason{Code: c.code, Addr: a, Others: c.others, Pool: c.pool, TakenOver: c.code == PoolLost && c.pool == "" && !marked}
+	t.Since = d.began(&d.v.Service, t.Since, d.now)
+	marked := d.v.origin(a) != nil
+	why := Reason{Code: c.code, Addr: a, Others: c.names, More: c.more, Pool: c.pool, TakenOver: c.code == PoolLost && c.pool == "" && !marked}
 	if d.v.request.named(a) && (c.code == Disagreement || why.TakenOver) {
 		why.Detail = "it asks for this very address"
 	}
@@ -213,7 +242,7 @@ func (d *draft) stay(i int, a netip.Addr) bool {
 	case nowhere.Code == "":
 		d.gone[a] = c.code
 		d.take(found, "")
-	case c.code == PoolLost && marked:
+	case c.code == PoolLost && marked && nowhere.Code != NamespaceUnknown:
 		d.gone[a] = c.code // the pool is the operator's word
 		return false
 	default: // the others must live with it; and what no pool of ours gave is not ours to take
@@ -294,29 +323,50 @@ func (d *draft) holdsAny() bool {
 func (d *draft) take(a netip.Addr, code Code) {
 	d.target[slot(FamilyOf(a))] = a
 	if slices.Contains(d.v.Holds, a) { // back to an address that it was leaving
-		d.say(Reason{Code: Held, Addr: a, Pool: d.poolName(a)})
+		d.hold(a)
 		return
 	}
-	var with []*service
-	if g := d.groups[a]; g != nil {
-		with = slices.Concat(g.residents, g.comers)
-	}
+	with := d.beside(a)
 	if code == "" {
 		code = Given
-		if len(with) > 0 {
+		if len(with.names) > 0 {
 			code = Joined
 		}
 	}
 	d.plan(d.v, a)
-	d.steps = append(d.steps, Reason{Code: code, Addr: a, Others: namesOf(with), Pool: d.poolName(a)})
+	d.steps = append(d.steps, Reason{Code: code, Addr: a, Others: with.names, More: with.more, Pool: d.poolName(a)})
+	d.hold(a)
+}
+
+// beside names those who hold the address, or will.
+func (d *draft) beside(a netip.Addr) (o others) {
+	g := d.groups[a]
+	if g == nil {
+		return o
+	}
+	var some []*service // comers are in order of age, and nobody is a comer where it resides
+	for _, list := range [][]*service{g.residents, g.comers} {
+		some = append(some, list[:min(len(list), mostNamed)]...)
+		o.more += max(0, len(list)-mostNamed)
+	}
+	first := othersOf(some)
+	return others{first.names, o.more + first.more}
+}
+
+// hold says that v holds the address, and what is wrong with it if something else uses
+// it too.
+func (d *draft) hold(a netip.Addr) {
 	d.say(Reason{Code: Held, Addr: a, Pool: d.poolName(a)})
+	if by := d.inUse(d.v, a); by != "" {
+		d.say(Reason{Code: InUseElsewhere, Addr: a, Pool: d.poolName(a), Detail: fmt.Sprintf("holds %s, although %s; requests may go astray: take the address out of its pool", a, by)})
+	}
 }
 
 func (d *draft) poolName(a netip.Addr) string {
 	if p := d.poolOf(a); p != nil {
 		return p.Name
 	}
-	if m := d.v.mark(a); m != nil {
+	if m := d.v.origin(a); m != nil {
 		return m.Pool
 	}
 	return ""

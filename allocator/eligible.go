@@ -37,11 +37,15 @@ func (s *Snapshot) usable(n ServiceName) usable {
 			}
 		}
 	}
-	serving := slices.Concat(ready.nodes, terminating.nodes)
+	serving := sortedSet(slices.Concat(ready.nodes, terminating.nodes))
 	if ready.none() {
 		ready = terminating
 	}
-	return usable{sortedSet(ready.nodes), ready.loose, sortedSet(serving)}
+	nodes := sortedSet(ready.nodes)
+	if slices.Equal(nodes, serving) {
+		nodes = serving // as nearly always: it is held once
+	}
+	return usable{nodes, ready.loose, serving}
 }
 
 func sortedSet(names []string) []string {
@@ -68,9 +72,13 @@ type standing struct {
 type protocol struct {
 	ads   map[string]Advertisement // those of BGP have neither interfaces nor preferences
 	bases map[string]*base         // by the names of advertisements
+	// selected are the nodes that each advertisement of BGP selected in the last base.
+	selected map[string][]string
 }
 
-func newProtocol() protocol { return protocol{map[string]Advertisement{}, map[string]*base{}} }
+func newProtocol() protocol {
+	return protocol{map[string]Advertisement{}, map[string]*base{}, map[string][]string{}}
+}
 
 // A base is the usable nodes that a set of advertisements selects, by name. Seats
 // share it, so that a cluster with many nodes and addresses holds it once.
@@ -78,6 +86,7 @@ type base struct {
 	ads        []string
 	standings  []standing
 	candidates []Candidate
+	selected   map[string][]string // by advertisement of BGP: the candidates that it selects
 }
 
 func (s *Snapshot) base(p protocol, ads []string) *base {
@@ -143,8 +152,8 @@ func (b *base) common(claims []*claim) (nodes []Candidate) {
 	for _, c := range claims {
 		if c.local { // only its nodes can do
 			for _, node := range c.usable.nodes {
-				if i, ok := slices.BinarySearchFunc(b.standings, node, func(st standing, n string) int { return strings.Compare(st.Node, n) }); ok {
-					check(&b.standings[i])
+				if st := b.standing(node); st != nil {
+					check(st)
 				}
 			}
 			return nodes
@@ -154,6 +163,28 @@ func (b *base) common(claims []*claim) (nodes []Candidate) {
 		check(&b.standings[i])
 	}
 	return nodes
+}
+
+// standing returns what the advertisements say of a node; nil: it may announce nothing.
+func (b *base) standing(node string) *standing {
+	if i, ok := slices.BinarySearchFunc(b.standings, node, func(st standing, n string) int { return strings.Compare(st.Node, n) }); ok {
+		return &b.standings[i]
+	}
+	return nil
+}
+
+// notServed says that others are served on an address, of another namespace or not.
+func notServed(a netip.Addr, served []*claim, across bool) Reason {
+	list := make([]*service, len(served))
+	for i, c := range served {
+		list[i] = c.service
+	}
+	with := othersOf(list)
+	r := Reason{Code: NotServed, Addr: a, Others: with.names, More: with.more}
+	if across {
+		r.Detail = "of another namespace"
+	}
+	return r
 }
 
 const unusable = " is selected by an advertisement for it, free of label " + LabelExclude + ", and not NetworkUnavailable"
@@ -181,17 +212,16 @@ func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*c
 	if best == nil || !slices.Contains(best, true) {
 		nodes, best = nil, make([]bool, len(claims))
 	}
-	var with []*service
 	for j, c := range claims {
 		if best[j] {
-			served, with = append(served, c), append(with, c.service)
+			served = append(served, c)
 		}
 	}
 	for j, c := range claims {
 		switch {
 		case best[j]:
 		case somewhere[j]:
-			seat.unserved(c.service, Reason{Code: NotServed, Addr: seat.Addr, Others: namesOf(with)})
+			seat.unserved(c.service, notServed(seat.Addr, served, false))
 		case c.local:
 			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "no node with a ready endpoint" + unusable})
 		default:
@@ -280,6 +310,7 @@ func (c DropBGPAdvertisement) apply(s *Snapshot) {
 	if _, ok := s.routes[c.Name]; ok {
 		delete(s.routes, c.Name)
 		delete(s.bgp.ads, c.Name)
+		delete(s.bgp.selected, c.Name)
 		s.everySeat()
 	}
 }
@@ -287,6 +318,7 @@ func (c DropBGPAdvertisement) apply(s *Snapshot) {
 func (c PutNode) apply(s *Snapshot) {
 	old, ok := s.nodes[c.Name]
 	s.nodes[c.Name] = c.Node
+	PutInUse{InUse{By: "node " + c.Name, Addrs: c.InUse}}.apply(s)
 	if !ok || old.Excluded != c.Excluded || old.Unreachable != c.Unreachable || !maps.Equal(old.Labels, c.Labels) {
 		s.everySeat()
 	}
@@ -295,6 +327,7 @@ func (c PutNode) apply(s *Snapshot) {
 func (c DropNode) apply(s *Snapshot) {
 	if _, ok := s.nodes[c.Name]; ok {
 		delete(s.nodes, c.Name)
+		DropInUse{"node " + c.Name}.apply(s)
 		s.everySeat()
 	}
 }

@@ -93,43 +93,8 @@ type Service struct {
 
 	// Holds are the addresses in status.loadBalancer.ingress, in that order.
 	Holds []netip.Addr
-	// Record is what an earlier leader wrote on the Service for its successors.
+	// Record is what was last published about the Service beside its addresses.
 	Record Record
-}
-
-// A Record is what a leader writes on a Service (annotation RecordAnnotation, as
-// JSON, in the same write as the status), so that the next one carries on where
-// it stopped. Times are UTC, in whole milliseconds.
-type Record struct {
-	// Ports the Service had when it was last decided about: whoever has a port
-	// that is not in its record brought the clash. Only for a Service that shares
-	// or could share (it has a sharing key).
-	Ports []Port `json:"ports,omitempty"`
-	// Pools tell for each address that is held, or where a seat is kept, the pool it
-	// came from, so that one whose pool object is gone or broken keeps its
-	// advertisements.
-	Pools []PoolMark `json:"pools,omitempty"`
-	// Settling: addresses that will be left unless something changes.
-	Settling []Timer `json:"settling,omitempty"`
-	// Overlap: addresses that have been replaced and are held a little longer.
-	Overlap []Timer `json:"overlap,omitempty"`
-	// Kept: addresses that were left because of a port clash, where a seat is
-	// kept for the Service.
-	Kept []Timer `json:"kept,omitempty"`
-}
-
-// A PoolMark says from which pool an address was taken.
-type PoolMark struct {
-	Addr   netip.Addr        `json:"addr"`
-	Pool   string            `json:"pool"`
-	Labels map[string]string `json:"labels,omitempty"` // of the pool object, for pool selectors
-}
-
-// A Timer is a matter in flight: it began then, for that reason.
-type Timer struct {
-	Addr  netip.Addr `json:"addr"`
-	Code  Code       `json:"code"`
-	Since time.Time  `json:"since"`
 }
 
 // A Pool is an IPAddressPool.
@@ -145,6 +110,9 @@ type Pool struct {
 	AutoAssign    bool
 	AvoidBuggyIPs bool
 	Allocation    *Allocation // spec.serviceAllocation; nil when absent
+
+	AcrossNamespaces bool // a sharing key counts in all namespaces alike
+	MaxPerNamespace  int  // how many of its addresses Services of one namespace may be given; 0: no limit
 }
 
 // An Allocation says which Services a pool accepts.
@@ -177,6 +145,7 @@ type Node struct {
 	Name        string
 	Labels      map[string]string
 	Addresses   []netip.Addr // internal addresses; peers are found there
+	InUse       []netip.Addr // every address that its status names: no Service is given one
 	Excluded    bool         // carries LabelExclude, and that label is not ignored
 	Unreachable bool         // condition NetworkUnavailable is true
 }
@@ -198,6 +167,14 @@ type NodeEndpoints struct {
 	Terminating int // serving while terminating
 }
 
+// InUse says that addresses are used by something that is no Service of ours: no
+// Service is given one.
+type InUse struct {
+	By      string      // what uses them, as a part of a sentence, for example "spec.externalIPs of Service shop/web"
+	Service ServiceName // the Service that names them itself, and may ask for them by name; zero: none
+	Addrs   []netip.Addr
+}
+
 // A Namespace carries the labels that namespace selectors look at.
 type Namespace struct {
 	Name   string
@@ -211,6 +188,13 @@ const Never time.Duration = -1
 type Settings struct {
 	Settle  time.Duration // how long a change that takes an address away waits to be undone; Never: for ever
 	Overlap time.Duration // how long old and new address are held together
+
+	// AcrossNamespaces: a sharing key counts in all namespaces alike, whatever the
+	// pool says.
+	AcrossNamespaces bool
+	// LedSince is since when there has been a leader without a pause. While nobody
+	// led, no time has passed for what is in flight.
+	LedSince time.Time
 }
 
 // Names of annotations and labels.
@@ -228,6 +212,10 @@ const (
 	// On a Service, Local: announce it as if its externalTrafficPolicy were Local.
 	AnnotationAnnounceAs = "holdfast.dev/announce-as"
 
-	RecordAnnotation = "holdfast.dev/hold"                                       // on a Service: its Record
-	LabelExclude     = "node.kubernetes.io/exclude-from-external-load-balancers" // on a Node: announce nothing from it
+	// On an IPAddressPool: a sharing key counts in all namespaces alike ("true"), and
+	// how many of its addresses Services of one namespace may be given.
+	AnnotationAcross = "holdfast.dev/share-across-namespaces"
+	AnnotationQuota  = "holdfast.dev/max-per-namespace"
+
+	LabelExclude = "node.kubernetes.io/exclude-from-external-load-balancers" // on a Node: announce nothing from it
 )

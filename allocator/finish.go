@@ -2,7 +2,6 @@ package allocator
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 )
@@ -31,7 +30,7 @@ func (d *draft) finish() Decision {
 		out.Holds = v.Holds // what is only in another order is not worth a write
 	}
 	d.mark(&out)
-	d.record.Ports = d.ports()
+	d.admitted(&out)
 	out.Record = d.record
 	slices.SortStableFunc(d.state, func(a, b Reason) int {
 		return cmp.Compare(rank(a.Code), rank(b.Code))
@@ -57,10 +56,11 @@ func rank(c Code) int {
 // not; nor is an address that goes without a successor.
 func (d *draft) lingers(a netip.Addr) bool {
 	code := d.gone[a]
-	t, begun := Timer{a, code, d.now}, false
+	t, begun := Timer{a, code, d.began(&d.v.Service, d.now, d.now)}, false
 	for _, u := range d.v.Record.Overlap {
 		if u.Addr == a && code == "" { // else it served again meanwhile
 			t, begun = u, true
+			t.Since = d.began(&d.v.Service, u.Since, d.now)
 		}
 	}
 	if t.Code == "" {
@@ -69,7 +69,7 @@ func (d *draft) lingers(a netip.Addr) bool {
 	i := slot(FamilyOf(a))
 	successor := d.target[i].IsValid() || d.seat[i]
 	until, over := d.deadline(t.Since, d.settings.Overlap)
-	if code == PortClash || code == FamilyGone || !successor && !begun || over && begun || d.brought(d.v, a).code != "" {
+	if code == PortClash || code == FamilyGone || code == Overwritten || !successor && !begun || over && begun || d.brought(d.v, a).code != "" {
 		d.steps = append(d.steps, Reason{Code: Released, Addr: a, Why: cmp.Or(code, t.Code)})
 		return false
 	}
@@ -83,15 +83,19 @@ func (d *draft) lingers(a netip.Addr) bool {
 	return true
 }
 
-// mark notes for every address that is held, or where a seat is kept, the pool
-// that it is of, while there is one.
+// mark notes for every address that is held, or where a seat is kept, since when,
+// and the pool that it is of, while there is one.
 func (d *draft) mark(out *Decision) {
 	note := func(a netip.Addr) {
-		if p := d.poolOf(a); p != nil {
-			d.record.Pools = append(d.record.Pools, PoolMark{a, p.Name, p.Labels})
-		} else if m := d.v.mark(a); m != nil {
-			d.record.Pools = append(d.record.Pools, *m)
+		m := PoolMark{Addr: a, Since: came(&d.v.Service, d.now, d.now)}
+		if old := d.v.mark(a); old != nil {
+			m = *old
+			m.Since = came(&d.v.Service, old.Since, d.now)
 		}
+		if p := d.poolOf(a); p != nil {
+			m.Pool, m.Labels = p.Name, p.Labels
+		}
+		d.record.Pools = append(d.record.Pools, m)
 	}
 	for _, a := range out.Holds {
 		note(a)
@@ -104,23 +108,22 @@ func (d *draft) mark(out *Decision) {
 	}
 }
 
-// ports is what the record is to say: the ports that v has, where it shares, or
-// could, or waits to return. While the record has not been written, it tells who
-// brought a clash; once it has, v has left.
-func (d *draft) ports() []Port {
+// admitted notes the ports that v has, and the key that it has in common with all
+// others. While the record has not been written, it tells who brought a clash; once it
+// has, v has left.
+func (d *draft) admitted(out *Decision) {
 	v := d.v
-	shared := v.request.share != "" || len(d.record.Kept) > 0
-	for _, a := range v.Holds {
-		shared = shared || len(d.peers(v, a, true)) > 0
+	if len(d.record.Pools) == 0 {
+		return
 	}
-	if !shared {
-		return nil
+	d.record.Ports = slices.SortedFunc(slices.Values(v.Ports), Port.Compare)
+	d.record.Share = v.Record.Share
+	if d.agrees(out.Holds) {
+		d.record.Share = v.request.share
 	}
-	ports := slices.Clone(v.Ports)
-	slices.SortFunc(ports, func(a, b Port) int {
-		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Number, b.Number))
-	})
-	return ports
+	if d.record.Written = d.now; d.record.Equal(v.Record) {
+		d.record.Written = v.Record.Written
+	}
 }
 
 func sameSet(a, b []netip.Addr) bool {
@@ -134,18 +137,3 @@ func sameSet(a, b []netip.Addr) bool {
 	}
 	return true
 }
-
-// Equal tells whether two records say the same.
-func (r Record) Equal(o Record) bool {
-	timers := func(a, b []Timer) bool {
-		return slices.EqualFunc(a, b, func(a, b Timer) bool { return a.Addr == b.Addr && a.Code == b.Code && a.Since.Equal(b.Since) })
-	}
-	return slices.Equal(r.Ports, o.Ports) &&
-		slices.EqualFunc(r.Pools, o.Pools, func(a, b PoolMark) bool {
-			return a.Addr == b.Addr && a.Pool == b.Pool && maps.Equal(a.Labels, b.Labels)
-		}) &&
-		timers(r.Settling, o.Settling) && timers(r.Overlap, o.Overlap) && timers(r.Kept, o.Kept)
-}
-
-// IsZero tells whether the record says nothing.
-func (r Record) IsZero() bool { return r.Equal(Record{}) }

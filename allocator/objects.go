@@ -3,12 +3,10 @@ package allocator
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 )
 
-// This file says of pools and advertisements what is wrong with them, and how
-// full the pools are.
+// This file says of pools and advertisements what is wrong with them.
 
 // PoolError says why a pool is refused; nil when it is accepted.
 func (s *Snapshot) PoolError(name string) error {
@@ -18,10 +16,19 @@ func (s *Snapshot) PoolError(name string) error {
 	return nil
 }
 
-// PoolWarning says what a pool in use asks for that is not there.
+// PoolWarning says what a pool in use asks for that is not there, or that no Service
+// gets.
 func (s *Snapshot) PoolWarning(name string) error {
 	p := s.poolNamed(name)
-	if p == nil || p.err != nil || p.Allocation == nil || len(s.namespaces) == 0 {
+	if p == nil || p.err != nil {
+		return nil
+	}
+	return errors.Join(s.deserted(p), s.barred(p))
+}
+
+// deserted says that no namespace is there for whose Services the pool is.
+func (s *Snapshot) deserted(p *pool) error {
+	if p.Allocation == nil || len(s.namespaces) == 0 {
 		return nil
 	}
 	for _, n := range s.namespaces {
@@ -30,47 +37,6 @@ func (s *Snapshot) PoolWarning(name string) error {
 		}
 	}
 	return errors.New("spec.serviceAllocation: namespaces and namespaceSelectors match no namespace, so no Service gets an address from it")
-}
-
-// Use counts the addresses of a pool, each at most math.MaxInt64.
-type Use struct {
-	Assigned4, Assigned6   int64
-	Available4, Available6 int64
-}
-
-// Uses counts for every pool what is assigned of it, as published and planned, and
-// what is left. Where a seat is kept, an address is assigned, too.
-func (s *Snapshot) Uses() map[string]Use {
-	uses := make(map[string]Use, len(s.pools))
-	extra := map[string]int64{} // addresses that are only given to who names them
-	for a := range s.groups {
-		if p := s.poolOf(a); p != nil {
-			u := uses[p.Name]
-			if a.Is4() {
-				u.Assigned4++
-			} else {
-				u.Assigned6++
-			}
-			uses[p.Name] = u
-			if p.AvoidBuggyIPs && buggy(a) {
-				extra[p.Name]++
-			}
-		}
-	}
-	for _, p := range s.pools {
-		u := uses[p.Name]
-		u.Available4 = left(p.capacity(IPv4), u.Assigned4-extra[p.Name])
-		u.Available6 = left(p.capacity(IPv6), u.Assigned6)
-		uses[p.Name] = u
-	}
-	return uses
-}
-
-func left(capacity, used int64) int64 {
-	if capacity == math.MaxInt64 {
-		return capacity
-	}
-	return capacity - used
 }
 
 // AdvertisementError says what an advertisement asks for that is not there. The

@@ -15,7 +15,7 @@ type Placement struct {
 // A Seat says which nodes may answer for one address, and for whom.
 type Seat struct {
 	Addr     netip.Addr
-	Services []ServiceName // that hold it, oldest first
+	Services []ServiceName // that hold it, who came first first
 	Layer2   []Candidate   // the nodes that may answer ARP and NDP for it, by name; empty: none may
 	Routes   []Route       // what BGP routers are told of it, by which nodes; by the names of advertisements
 	Full     []string      // nodes, usable or not, with a usable endpoint of every Service that is served, sorted
@@ -197,12 +197,37 @@ func (t *Seat) local(v *service) bool {
 	return v.Local
 }
 
-// elect returns the nodes that may announce an address by a protocol, and for
-// which of those that claim it.
-func (s *Snapshot) elect(p protocol, claims []*claim, seat *Seat) ([]Candidate, []*claim) {
-	if len(claims) == 0 {
-		return nil, nil
+// elect returns the nodes that may announce an address by a protocol, and for which
+// of those that claim it: the Services of the namespace that was there first and has
+// such a node decide. Those of others are served if they work on all these nodes.
+func (s *Snapshot) elect(p protocol, claims []*claim, seat *Seat) (nodes []Candidate, served []*claim) {
+	for len(claims) > 0 && len(nodes) == 0 {
+		own, others := part(claims, claims[0].Name.Namespace)
+		nodes, served = s.electAmong(p, own, seat)
+		claims = others
 	}
+	for _, c := range claims {
+		if !s.fits(p, c, nodes) {
+			seat.unserved(c.service, notServed(seat.Addr, served, true))
+		}
+	}
+	return nodes, served
+}
+
+// part parts claims into those of a namespace and the others.
+func part(claims []*claim, namespace string) (own, others []*claim) {
+	for _, c := range claims {
+		if c.Name.Namespace == namespace {
+			own = append(own, c)
+		} else {
+			others = append(others, c)
+		}
+	}
+	return own, others
+}
+
+// electAmong is elect for the Services of one namespace.
+func (s *Snapshot) electAmong(p protocol, claims []*claim, seat *Seat) ([]Candidate, []*claim) {
 	var ads []string // of all claims
 	for _, c := range claims {
 		ads = union(ads, c.ads)
@@ -216,6 +241,18 @@ func (s *Snapshot) elect(p protocol, claims []*claim, seat *Seat) ([]Candidate, 
 		return base.most(claims, seat)
 	}
 	return nodes, claims
+}
+
+// fits tells whether a Service works on all of the nodes.
+func (s *Snapshot) fits(p protocol, c *claim, nodes []Candidate) bool {
+	own := s.base(p, c.ads)
+	for _, n := range nodes {
+		st := own.standing(n.Node)
+		if st == nil || !c.on(st) {
+			return false
+		}
+	}
+	return true
 }
 
 // unserved notes why a Service is not served, once.
@@ -265,7 +302,7 @@ func (s *Snapshot) origin(a netip.Addr, residents []*service) (string, map[strin
 		return p.Name, p.Labels
 	}
 	for _, v := range residents {
-		if m := v.mark(a); m != nil {
+		if m := v.origin(a); m != nil {
 			if d, ok := s.definition[m.Pool]; ok { // refused, but there
 				return m.Pool, d.Labels
 			}
@@ -307,7 +344,7 @@ func (t Seat) equal(u Seat) bool {
 func (r Remark) equal(o Remark) bool { return r.Service == o.Service && r.Reason.equal(o.Reason) }
 
 func (r Reason) equal(o Reason) bool {
-	return r.Code == o.Code && r.Addr == o.Addr && r.Pool == o.Pool && r.Detail == o.Detail && slices.Equal(r.Others, o.Others)
+	return r.Code == o.Code && r.Addr == o.Addr && r.Pool == o.Pool && r.Detail == o.Detail && r.More == o.More && slices.Equal(r.Others, o.Others)
 }
 
 // union merges two sorted lists.

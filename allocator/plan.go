@@ -2,17 +2,21 @@ package allocator
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
 // Planned is Plan's answer.
 type Planned struct {
-	// Decisions for the Services that changes since the last Plan touch, and
-	// for all that wait or are in flight; on a new snapshot for all.
+	// Decisions for the Services that changes since the last Plan touch, and for
+	// those that had waited for what these changes made possible; on a new snapshot
+	// for all. For every other one the last decision stands.
 	Decisions []Decision
 	// Wake is when time alone will change a decision; zero: never.
 	Wake time.Time
+	// InFlight is how many decisions are not what is published. While there are any,
+	// Plan must be asked once a second: times in a decision must not be old when it is
+	// published.
+	InFlight int
 }
 
 // A Decision is what is to be published for one Service, whole: what differs
@@ -20,7 +24,7 @@ type Planned struct {
 type Decision struct {
 	Service ServiceName
 	Holds   []netip.Addr // status.loadBalancer.ingress, in this order
-	Record  Record       // annotation RecordAnnotation; a zero Record: none
+	Record  Record       // a zero Record: none
 	Pool    string       // annotation AnnotationFromPool; "": none
 	Reasons []Reason     // how things stand once this is published, the most important first: the condition
 	Steps   []Reason     // what this decision changes about the addresses: events and counters
@@ -28,40 +32,25 @@ type Decision struct {
 
 // Plan decides which addresses each Service holds. Holders come before those
 // that hold nothing, and older before younger, so no newcomer robs a holder.
-// Two Plans on one snapshot at one time give the same answer.
 func Plan(s *Snapshot, now time.Time) Planned {
 	s.check()
 	now = now.UTC().Truncate(time.Millisecond)
-	work := make([]*service, 0, len(s.touched)+len(s.open))
-	for v := range s.touched {
-		work = append(work, v)
-	}
-	for v := range s.open {
-		if !s.touched[v] {
-			work = append(work, v)
-		}
-	}
-	clear(s.touched)
-	slices.SortFunc(work, holdersFirst)
-	for _, v := range work {
-		s.unplan(v, v.request.share)
-	}
 	var planned Planned
-	for _, v := range work {
+	line := s.line(now)
+	for v := line.next(); v != nil; v = line.next() {
+		s.forgetWaits(v)
 		if v.Foreign {
+			s.agenda.forget(v)
 			continue
 		}
 		d, wake := s.decide(v, now)
-		if !wake.IsZero() && (planned.Wake.IsZero() || wake.Before(planned.Wake)) {
-			planned.Wake = wake
-		}
-		if d.quiet(v) {
-			delete(s.open, v)
-		} else {
-			s.open[v] = true
+		s.agenda.note(v, d, now, wake)
+		for _, a := range v.comes {
+			line.follow(v, a)
 		}
 		planned.Decisions = append(planned.Decisions, d)
 	}
+	planned.Wake, planned.InFlight = s.agenda.wake(), len(s.agenda.flight)
 	return planned
 }
 
@@ -76,15 +65,5 @@ func holdersFirst(a, b *service) int {
 	return older(a, b)
 }
 
-func (v *service) holder() bool { return len(v.Holds)+len(v.Record.Kept) > 0 }
-
-// quiet tells whether the decision leaves everything as it is, with nothing to
-// wait for: only a change near v can then change it.
-func (d *Decision) quiet(v *service) bool {
-	for _, r := range d.Reasons {
-		if r.Code != Held {
-			return false
-		}
-	}
-	return len(d.Reasons) > 0 && slices.Equal(d.Holds, v.Holds) && d.Record.Equal(v.Record)
-}
+// holder tells whether v holds an address, or has a right to one.
+func (v *service) holder() bool { return len(v.Holds)+len(v.Record.Pools) > 0 }

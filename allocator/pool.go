@@ -118,9 +118,13 @@ func buggyIn(s span) (n int64) {
 type pool struct {
 	Pool
 	spans []span // ascending, IPv4 first; nil when refused
+	gives []span // the same without what no host can use
 	err   error  // why the object is refused
 
 	cursor map[Family]netip.Addr // no address below it is free; absent: not searched yet
+
+	sat  [2]int64 // addresses on which Services sit, by family
+	gone [2]int64 // those of its capacity that are not left
 }
 
 func parsePool(p Pool) *pool {
@@ -154,20 +158,42 @@ func parsePool(p Pool) *pool {
 		}
 	}
 	slices.SortFunc(q.spans, func(a, b span) int { return a.first.Compare(b.first) })
+	for _, s := range q.spans {
+		q.gives = append(q.gives, hostsOf(s)...)
+	}
 	return q
 }
 
-func (p *pool) refuse(err error) { p.err, p.spans = err, nil }
+func (p *pool) refuse(err error) { p.err, p.spans, p.gives = err, nil, nil }
+
+// An answer is no, unknown or yes.
+type answer uint8
+
+const (
+	no answer = iota
+	unknown
+	yes
+)
 
 // accepts tells whether the pool may serve the Service (spec.serviceAllocation).
-// Namespace selectors that match nothing accept nothing.
-func (p *pool) accepts(s *Service, namespaceLabels map[string]string) bool {
+// Namespace selectors that match nothing accept nothing; whether they do is not known
+// before the namespace is.
+func (s *Snapshot) accepts(p *pool, v *service) answer {
 	a := p.Allocation
 	if a == nil {
-		return true
+		return yes
 	}
-	return a.selects(s.Name.Namespace, namespaceLabels) &&
-		(len(a.ServiceSelectors) == 0 || anyMatches(a.ServiceSelectors, s.Labels))
+	if len(a.ServiceSelectors) > 0 && !anyMatches(a.ServiceSelectors, v.Labels) {
+		return no
+	}
+	n, known := s.namespaces[v.Name.Namespace]
+	switch {
+	case a.selects(v.Name.Namespace, n.Labels):
+		return yes
+	case !known && len(a.NamespaceSelectors) > 0:
+		return unknown
+	}
+	return no
 }
 
 // selects tells whether Services of the namespace may be served.
@@ -179,7 +205,7 @@ func (a *Allocation) selects(namespace string, labels map[string]string) bool {
 // capacity counts the addresses of one family that the pool could hand out, at
 // most math.MaxInt64.
 func (p *pool) capacity(f Family) (n int64) {
-	for _, s := range p.spans {
+	for _, s := range p.gives {
 		if FamilyOf(s.first) != f {
 			continue
 		}
@@ -199,7 +225,7 @@ func (p *pool) capacity(f Family) (n int64) {
 // It starts at the cursor, which it moves: whoever frees an address must call freed.
 func (p *pool) lowestFree(f Family, taken func(netip.Addr) bool) (netip.Addr, bool) {
 	start, searched := p.cursor[f]
-	for _, s := range p.spans {
+	for _, s := range p.gives {
 		if FamilyOf(s.first) != f || searched && s.last.Less(start) {
 			continue
 		}
@@ -208,7 +234,7 @@ func (p *pool) lowestFree(f Family, taken func(netip.Addr) bool) (netip.Addr, bo
 			a = start
 		}
 		for ; a.IsValid() && a.Compare(s.last) <= 0; a = a.Next() {
-			if !(p.AvoidBuggyIPs && buggy(a)) && !taken(a) {
+			if p.spare(a) && !taken(a) {
 				p.cursor[f] = a
 				return a, true
 			}

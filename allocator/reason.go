@@ -19,6 +19,7 @@ const (
 	Returned Code = "Returned" // takes back an address where a seat was kept for it
 	Moved    Code = "Moved"    // holds a new address beside the old one, which goes after the overlap
 	Released Code = "Released" // leaves an address
+	Restored Code = "Restored" // takes back an address that is recorded and that its status lost
 
 	PoolLost     Code = "PoolLost"     // no pool holds the address any more, or its pool no longer accepts the Service
 	Disagreement Code = "Disagreement" // those that share the address carry different sharing keys
@@ -27,17 +28,23 @@ const (
 	OtherWanted  Code = "OtherWanted"  // the Service asks for another address
 	FamilyGone   Code = "FamilyGone"   // the Service has no cluster IP of that family any more
 	Surplus      Code = "Surplus"      // holds more than one address of a family
+	Overwritten  Code = "Overwritten"  // somebody else wrote the address into the status
 
-	NoClusterIP   Code = "NoClusterIP"
-	BadRequest    Code = "BadRequest"
-	UnknownPool   Code = "UnknownPool"
-	PoolRefused   Code = "PoolRefused" // the pool object itself is refused
-	NotAccepted   Code = "NotAccepted" // serviceAllocation does not let the Service in
-	NotInPool     Code = "NotInPool"   // the address named is in no pool, or not in the pool named
-	AddressTaken  Code = "AddressTaken"
-	NoPool        Code = "NoPool" // no pool serves Services that name none
-	PoolFull      Code = "PoolFull"
-	FamilyMissing Code = "FamilyMissing" // there is no address of the second family that is preferred
+	NoClusterIP  Code = "NoClusterIP"
+	BadRequest   Code = "BadRequest"
+	UnknownPool  Code = "UnknownPool"
+	PoolRefused  Code = "PoolRefused" // the pool object itself is refused
+	NotAccepted  Code = "NotAccepted" // serviceAllocation does not let the Service in
+	NotInPool    Code = "NotInPool"   // the address named is in no pool, or not in the pool named
+	AddressTaken Code = "AddressTaken"
+	// InUseElsewhere: a node, spec.externalIPs or the API server uses the address, or no
+	// host can. Who is to get it does not; who holds it keeps it.
+	InUseElsewhere   Code = "InUseElsewhere"
+	QuotaReached     Code = "QuotaReached"     // the namespace has as many addresses of the pool as it may
+	NamespaceUnknown Code = "NamespaceUnknown" // a pool selects by the labels of the namespace, which are not known yet
+	NoPool           Code = "NoPool"           // no pool serves Services that name none
+	PoolFull         Code = "PoolFull"
+	FamilyMissing    Code = "FamilyMissing" // there is no address of the second family that is preferred
 )
 
 // Why a Service that holds an address is not announced, or not from everywhere.
@@ -56,7 +63,7 @@ const (
 // Warning tells whether the reason asks for the operator's attention.
 func (c Code) Warning() bool {
 	switch c {
-	case Held, Given, Joined, Returned, Moved, Released, OtherWanted, FamilyGone, Surplus, FamilyMissing, Announced:
+	case Held, Given, Joined, Returned, Restored, Moved, Released, OtherWanted, FamilyGone, Surplus, FamilyMissing, NamespaceUnknown, Announced:
 		return false
 	}
 	return true
@@ -72,9 +79,10 @@ func (c Code) Served() bool {
 type Reason struct {
 	Code   Code
 	Addr   netip.Addr    // which address it is about
-	Others []ServiceName // with whom
+	Others []ServiceName // with whom, three at most
+	More   int           // how many others there are beside
 	Pool   string
-	Ports  []Port
+	Ports  []Port    // four at most, of which the last stands for more
 	Until  time.Time // when time alone will change it
 	Why    Code      // for Moved and Released: what made it so; for a settling address: zero
 	Detail string    // for BadRequest and the like: what is wrong and what to do
@@ -91,9 +99,11 @@ func (r Reason) String() string {
 	case Given:
 		return fmt.Sprintf("is given %s", r.Addr) + r.from()
 	case Joined:
-		return fmt.Sprintf("joins %s on %s", list(r.Others), r.Addr) + r.from()
+		return fmt.Sprintf("joins %s on %s", list(r.Others, r.More), r.Addr) + r.from()
 	case Returned:
 		return fmt.Sprintf("returns to %s", r.Addr)
+	case Restored:
+		return fmt.Sprintf("takes back %s, which is recorded for it and was lost from its status", r.Addr)
 	case Moved:
 		return fmt.Sprintf("moves away from %s (%s); it is held until %s", r.Addr, r.Why.explain(), r.until())
 	case Released:
@@ -104,7 +114,7 @@ func (r Reason) String() string {
 		if len(r.Others) == 0 {
 			return fmt.Sprintf("waits to return to %s, which no pool gives it now; the seat is kept until %s", r.Addr, r.until())
 		}
-		return fmt.Sprintf("waits to return to %s, where %s %s %s; the seat is kept until %s", r.Addr, list(r.Others), have(r.Others), ports(r.Ports), r.until())
+		return fmt.Sprintf("waits to return to %s, where %s %s %s; the seat is kept until %s", r.Addr, list(r.Others, r.More), have(r.Others, r.More), ports(r.Ports), r.until())
 	case AddressTaken:
 		return fmt.Sprintf("cannot have %s%s", r.Addr, detail(r.Detail))
 	case FamilyMissing:
@@ -119,7 +129,11 @@ func (r Reason) String() string {
 	case NoNode:
 		return fmt.Sprintf("%s is not announced for this Service%s", r.Addr, detail(r.Detail))
 	case NotServed:
-		return fmt.Sprintf("is not served on %s: no node may answer for it and for %s too; such a node needs a ready endpoint of each Service with externalTrafficPolicy Local, and for each an advertisement that selects it; provide one, or give this Service an address of its own", r.Addr, list(r.Others))
+		if r.Detail != "" {
+			return fmt.Sprintf("is not served on %s: it is announced for %s %s, who came first, from nodes of which not all serve this Service; "+
+				"give this Service an address of its own, or externalTrafficPolicy Cluster", r.Addr, list(r.Others, r.More), r.Detail)
+		}
+		return fmt.Sprintf("is not served on %s: no node may answer for it and for %s too; such a node needs a ready endpoint of each Service with externalTrafficPolicy Local, and for each an advertisement that selects it; provide one, or give this Service an address of its own", r.Addr, list(r.Others, r.More))
 	}
 	return r.Detail
 }
@@ -135,7 +149,7 @@ func (r Reason) settling() string {
 	then := "it then moves to another address, or has none if no pool has one for it"
 	do := "put the address back into a pool"
 	if r.Code == Disagreement {
-		what = "it has no sharing key in common with " + list(r.Others)
+		what = "it has no sharing key in common with " + list(r.Others, r.More)
 		then = "it stays after all if no pool has another address for it"
 		do = "give all the same key"
 	} else if r.Pool != "" {
@@ -166,6 +180,8 @@ func (c Code) explain() string {
 		return "the Service has no cluster IP of its family"
 	case Surplus:
 		return "one of a family is enough"
+	case Overwritten:
+		return "it was written into the status by somebody else"
 	}
 	return string(c)
 }
@@ -191,24 +207,23 @@ func detail(d string) string {
 	return ": " + d
 }
 
-// list names up to three Services.
-func list(names []ServiceName) string {
+// list names Services, and counts the rest.
+func list(names []ServiceName, more int) string {
 	var b strings.Builder
 	for i, n := range names {
-		if i == 3 {
-			fmt.Fprintf(&b, " and %d more", len(names)-i)
-			break
-		}
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		b.WriteString(n.String())
 	}
+	if more > 0 {
+		fmt.Fprintf(&b, " and %d more", more)
+	}
 	return b.String()
 }
 
-func have(names []ServiceName) string {
-	if len(names) == 1 {
+func have(names []ServiceName, more int) string {
+	if len(names)+more == 1 {
 		return "has"
 	}
 	return "have"
@@ -217,6 +232,10 @@ func have(names []ServiceName) string {
 func ports(ps []Port) string {
 	var b strings.Builder
 	for i, p := range ps {
+		if i == mostNamed {
+			b.WriteString(" and more")
+			break
+		}
 		if i > 0 {
 			b.WriteString(", ")
 		}

@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,47 +12,42 @@ import (
 type request struct {
 	addrs [2]netip.Addr // IPv4, IPv6; invalid where none is named
 	pool  string        // "" when any will do
-	share string        // sharing key, "" for none
+	share string        // sharing key, "" for none; a digest of one that is long
 	err   error         // malformed or contradictory: nothing new is given until it is mended
 }
 
-// annotation returns the value of one of MetalLB's annotations.
-func (s *Service) annotation(name string) (string, bool) {
-	if v, ok := s.Annotations[PrefixMetalLB+name]; ok {
-		return v, true
+// annotation returns the value of one of MetalLB's annotations, without white space
+// around it, and the name under which the Service carries it. A blank one says nothing.
+func (s *Service) annotation(name string) (value, as string) {
+	for _, as := range []string{PrefixMetalLB + name, PrefixMetalLBOld + name} {
+		if value, there := s.Annotations[as]; there {
+			return strings.TrimSpace(value), as
+		}
 	}
-	v, ok := s.Annotations[PrefixMetalLBOld+name]
-	return v, ok
-}
-
-// annotationName returns the name under which the Service carries the annotation.
-func (s *Service) annotationName(name string) string {
-	if _, ok := s.Annotations[PrefixMetalLB+name]; ok {
-		return PrefixMetalLB + name
-	}
-	return PrefixMetalLBOld + name
+	return "", PrefixMetalLB + name
 }
 
 func parseRequest(s *Service) (r request) {
 	r.share, _ = s.annotation(AnnotationShare)
+	r.share = digest(r.share)
 	r.pool, _ = s.annotation(AnnotationPool)
-	r.pool = strings.TrimSpace(r.pool)
-	list, listed := s.annotation(AnnotationAddresses)
-	source := "annotation " + s.annotationName(AnnotationAddresses)
+	list, source := s.annotation(AnnotationAddresses)
+	source = "annotation " + source
+	only := strings.TrimSpace(s.LoadBalancerIP)
 	switch {
-	case listed && s.LoadBalancerIP != "":
+	case list != "" && only != "":
 		r.err = fmt.Errorf("%s and spec.loadBalancerIP are both set: remove one", source)
 		return r
-	case s.LoadBalancerIP != "":
-		list, listed, source = s.LoadBalancerIP, true, "spec.loadBalancerIP"
-	case !listed:
+	case only != "":
+		list, source = only, "spec.loadBalancerIP"
+	case list == "":
 		return r
 	}
 	for _, text := range strings.Split(list, ",") {
 		text = strings.TrimSpace(text)
 		a, err := netip.ParseAddr(text)
 		if err != nil || a.Zone() != "" {
-			r.err = fmt.Errorf("%s: %q is not an IP address", source, text)
+			r.err = fmt.Errorf("%s: %q is not an IP address", source, excerpt(text))
 			return r
 		}
 		a = a.Unmap()
@@ -69,6 +65,29 @@ func parseRequest(s *Service) (r request) {
 	return r
 }
 
+// The longest sharing key that is kept as it is, and the longest excerpt of what a
+// user wrote, in bytes: what others must read, or store, is bounded.
+const (
+	longestKey     = 63
+	longestExcerpt = 60
+)
+
+// digest returns a sharing key, or, for a long one, what stands for it.
+func digest(key string) string {
+	if len(key) <= longestKey {
+		return key
+	}
+	return fmt.Sprintf("sha256:%.20x", sha256.Sum256([]byte(key)))
+}
+
+// excerpt returns the beginning of a text.
+func excerpt(text string) string {
+	if len(text) <= longestExcerpt {
+		return text
+	}
+	return strings.ToValidUTF8(text[:longestExcerpt], "") + "…"
+}
+
 // slot is the index of a family in arrays of two.
 func slot(f Family) int {
 	if f == IPv4 {
@@ -79,13 +98,3 @@ func slot(f Family) int {
 
 // named tells whether the request names this very address.
 func (r request) named(a netip.Addr) bool { return r.err == nil && r.addrs[slot(FamilyOf(a))] == a }
-
-// clash returns the ports that both Services claim.
-func clash(a, b []Port) (both []Port) {
-	for _, p := range a {
-		if slices.Contains(b, p) {
-			both = append(both, p)
-		}
-	}
-	return both
-}

@@ -1,7 +1,6 @@
 package allocator
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -11,72 +10,82 @@ import (
 
 // A cause is why a resident must leave an address, and with whom it has to do.
 type cause struct {
-	code   Code // "" when it may stay
-	others []ServiceName
-	pool   string
-	ports  []Port
+	code  Code // "" when it may stay
+	pool  string
+	ports []Port // as many as are told
+	others
 }
 
-// peers are the others of ours on the address. Those that are leaving it in an
-// overlap count only where their ports still matter.
-func (s *Snapshot) peers(v *service, a netip.Addr, overlapping bool) (peers []*service) {
-	if g := s.groups[a]; g != nil && len(g.residents) > 1 {
-		for _, r := range g.residents {
-			if r != v && !r.Foreign && (overlapping || !timed(r.Record.Overlap, a)) {
-				peers = append(peers, r)
-			}
+// The most Services, and ports, that a reason names.
+const mostNamed = 3
+
+// Others are Services with whom a reason has to do.
+type others struct {
+	names []ServiceName // three at most
+	more  int           // how many there are beside
+}
+
+// othersOf names the oldest of a list, in which there may be doubles.
+func othersOf(list []*service) (o others) {
+	slices.SortFunc(list, older)
+	for _, v := range slices.Compact(list) {
+		if len(o.names) < mostNamed {
+			o.names = append(o.names, v.Name)
+		} else {
+			o.more++
 		}
 	}
-	return peers
+	return o
+}
+
+func (c *cause) over(p Port) {
+	if len(c.ports) <= mostNamed && !slices.Contains(c.ports, p) {
+		c.ports = append(c.ports, p)
+	}
 }
 
 // brought tells whether v brought a clash of ports to the address (rule d).
-func (s *Snapshot) brought(v *service, a netip.Addr) cause {
-	c := cause{}
-	for _, r := range s.peers(v, a, true) {
-		for _, p := range clash(v.Ports, r.Ports) {
-			if v.cameLater(r, p) {
-				c.code = PortClash
-				if !slices.Contains(c.others, r.Name) {
-					c.others = append(c.others, r.Name)
-				}
-				if !slices.Contains(c.ports, p) {
-					c.ports = append(c.ports, p)
-				}
+func (s *Snapshot) brought(v *service, a netip.Addr) (c cause) {
+	g := s.groups[a]
+	if g == nil || len(g.residents) < 2 {
+		return c
+	}
+	var had []*service
+	for _, p := range v.Ports {
+		g.claiming(v, p, func(r *service) {
+			if !r.Foreign && slices.Contains(r.Holds, a) && v.cameLater(r, a, p) {
+				had = append(had, r)
+				c.over(p)
 			}
-		}
+		})
+	}
+	if len(had) > 0 {
+		c.code, c.others = PortClash, othersOf(had)
 	}
 	return c
 }
 
-// cameLater tells whether v took the port when r had it already: the record of
-// the one that was there lists the port. Where the records do not tell, who is
-// younger came later.
-func (v *service) cameLater(r *service, p Port) bool {
+// cameLater tells whether v took the port when r had it already, as their records
+// tell. Where they do not, who came to the address later did.
+func (v *service) cameLater(r *service, a netip.Addr, p Port) bool {
 	mine, theirs := v.had(p), r.had(p)
 	if mine != theirs {
 		return theirs
 	}
-	return older(v, r) > 0
-}
-
-// had tells whether the Service was admitted with the port. A Service without a
-// record (taken over from another load balancer) is taken to have had its ports.
-func (v *service) had(p Port) bool {
-	return len(v.Record.Ports) == 0 || slices.Contains(v.Record.Ports, p)
+	return arrivalAt(a)(v, r) > 0
 }
 
 // lostPool tells whether the address has left every pool, or its pool no longer
 // accepts v (rule c). While the pool that v took it from is refused for a
-// mistake in it, v stays.
+// mistake in it, or v's namespace is not known, v stays.
 func (s *Snapshot) lostPool(v *service, a netip.Addr) cause {
 	if p := s.poolOf(a); p != nil {
-		if p.accepts(&v.Service, s.namespaces[v.Name.Namespace].Labels) {
+		if s.accepts(p, v) != no {
 			return cause{}
 		}
 		return cause{code: PoolLost, pool: p.Name}
 	}
-	if m := v.mark(a); m != nil {
+	if m := v.origin(a); m != nil {
 		if p := s.poolNamed(m.Pool); p != nil && p.err != nil {
 			return cause{}
 		}
@@ -91,99 +100,75 @@ func (s *Snapshot) expelled(v *service, a netip.Addr) bool {
 		s.lostPool(v, a).code != ""
 }
 
-// disagrees tells whether v is of those that must leave because the residents
-// carry different sharing keys (rule e): the largest group that agrees stays, a
-// tie goes to the group with the oldest Service.
-func (s *Snapshot) disagrees(v *service, a netip.Addr) cause {
-	if timed(v.Record.Overlap, a) {
-		return cause{}
-	}
-	peers := s.peers(v, a, false)
-	var others []ServiceName
-	for _, r := range peers {
-		if r.request.share != v.request.share || v.request.share == "" {
-			others = append(others, r.Name)
-		}
-	}
-	if len(others) == 0 || s.winner(append(peers, v)) == partyOf(v) {
-		return cause{}
-	}
-	return cause{code: Disagreement, others: others}
-}
-
-// A party is the residents that agree: all with one key, or one without.
-type party struct {
-	share string
-	alone *service
-}
-
-func partyOf(v *service) party {
-	if v.request.share == "" {
-		return party{alone: v}
-	}
-	return party{share: v.request.share}
-}
-
-// winner returns the party that stays.
-func (s *Snapshot) winner(residents []*service) party {
-	slices.SortFunc(residents, older)
-	size := map[party]int{}
-	var best party
-	for _, r := range residents { // oldest first
-		size[partyOf(r)]++
-	}
-	for _, r := range residents {
-		if p := partyOf(r); size[p] > size[best] {
-			best = p
-		}
-	}
-	return best
-}
-
 // admits tells whether v may join the address: everybody there, as published and
-// as planned, has v's non-empty sharing key, and no port clashes. Unless its user
-// named the address, two Local Services with different selectors are not put on
-// one address, since their pods need not meet on a node.
-func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (bool, cause) {
+// as planned, has v's non-empty sharing key, consents to its namespace, and claims none
+// of its ports. Unless its user named the address, two Local Services with different
+// selectors are not put on one address, since their pods need not meet on a node.
+func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 	g := s.groups[a]
 	if g == nil {
-		return true, cause{}
+		return c
 	}
-	c := cause{}
-	for _, there := range [][]*service{g.residents, g.comers, g.kept} {
-		for _, r := range there {
-			if r == v || v.seatedBefore(r, a) {
-				continue
+	across := s.across(a) || timed(v.Record.Kept, a) // who returns was there before
+	consents := func(r *service) bool {
+		apart := v.Local && r.Local && v.Selector != r.Selector && !named
+		return !r.Foreign && v.request.share != "" && r.request.share == v.request.share && !apart &&
+			(r.Name.Namespace == v.Name.Namespace || across)
+	}
+	admitted := !g.claimed(v)
+	g.each(func(r *service) bool {
+		admitted = admitted && (r == v || consents(r))
+		return admitted
+	})
+	if admitted {
+		return c
+	}
+	var against []*service
+	g.all(func(r *service) bool {
+		if r != v && !consents(r) && !v.seatedBefore(r, a) {
+			against = append(against, r)
+		}
+		return true
+	})
+	for _, p := range v.Ports {
+		g.claiming(v, p, func(r *service) {
+			if v.seatedBefore(r, a) {
+				return
 			}
-			both := clash(v.Ports, r.Ports)
-			apart := v.Local && r.Local && v.Selector != r.Selector && !named
-			if r.Foreign || v.request.share == "" || r.request.share != v.request.share || len(both) > 0 || apart {
-				if !slices.Contains(c.others, r.Name) {
-					c.others = append(c.others, r.Name)
-				}
-				if v.request.share != "" && r.request.share == v.request.share && !r.Foreign {
-					c.ports = append(c.ports, slices.DeleteFunc(both, func(p Port) bool { return slices.Contains(c.ports, p) })...)
-				}
+			against = append(against, r)
+			if v.request.share != "" && r.request.share == v.request.share && !r.Foreign {
+				c.over(p)
 			}
+		})
+		if len(c.ports) > mostNamed {
+			break
 		}
 	}
-	return len(c.others) == 0, c
+	if len(against) > 0 {
+		c.code, c.others = AddressTaken, othersOf(against)
+	}
+	return c
+}
+
+// across tells whether sharing keys count in all namespaces alike on an address.
+func (s *Snapshot) across(a netip.Addr) bool {
+	p := s.poolOf(a)
+	return s.settings.AcrossNamespaces || p != nil && p.AcrossNamespaces
 }
 
 // seatedBefore tells, of two for whom nothing but a seat is kept on the address,
 // whether v left before r did: it returns first.
 func (v *service) seatedBefore(r *service, a netip.Addr) bool {
-	if slices.Contains(r.Holds, a) || slices.Contains(r.comes, a) {
+	if len(v.Record.Kept) == 0 || len(r.Record.Kept) == 0 || slices.Contains(r.Holds, a) || slices.Contains(r.comes, a) {
 		return false
 	}
 	of := func(s *service) int {
 		return slices.IndexFunc(s.Record.Kept, func(t Timer) bool { return t.Addr == a })
 	}
 	i, j := of(v), of(r)
-	return i >= 0 && j >= 0 && cmp.Or(v.Record.Kept[i].Since.Compare(r.Record.Kept[j].Since), older(v, r)) < 0
-}
-
-// timed tells whether one of the timers is about the address.
-func timed(timers []Timer, a netip.Addr) bool {
-	return slices.ContainsFunc(timers, func(t Timer) bool { return t.Addr == a })
+	if i < 0 || j < 0 {
+		return false
+	}
+	x, y := v.Record.Kept[i].Since, r.Record.Kept[j].Since
+	return x.Before(y) || x.Equal(y) && older(v, r) < 0
 }

@@ -67,6 +67,7 @@ func (s *Snapshot) advertisedBy(pool string, poolLabels, labels map[string]strin
 // routesOf says what routers are told of an address: for each advertisement of the
 // Services that are served, from those of the nodes that it selects.
 func (s *Snapshot) routesOf(a netip.Addr, nodes []Candidate, claims []*claim, seat *Seat) (routes []Route) {
+	all := s.wholeBase(nodes, claims)
 	for _, ad := range s.routeOrder(claims) {
 		r := Route{Advertisement: ad.Name, Peers: ad.Peers, Attributes: ad.Attributes}
 		length := ad.Length6
@@ -74,15 +75,15 @@ func (s *Snapshot) routesOf(a netip.Addr, nodes []Candidate, claims []*claim, se
 			length = ad.Length4
 		}
 		r.Prefix, _ = a.Prefix(length) // an advertisement with another length is refused
-		for _, c := range nodes {
-			if ad.selects(s.nodes[c.Node]) {
-				r.Nodes = append(r.Nodes, c.Node)
-			}
+		if all != nil {
+			r.Nodes = s.selectedOf(all, ad)
+		} else {
+			r.Nodes = s.kept(s.selected(ad, nodes), ad, claims)
 		}
 		for _, older := range routes {
 			if shared := r.conflicts(older); len(shared) > 0 {
 				seat.conflict(claims, older, r, shared)
-				r.Nodes = slices.DeleteFunc(r.Nodes, func(n string) bool { return slices.Contains(shared, n) })
+				r.Nodes = remainder(r.Nodes, shared)
 			}
 		}
 		if len(r.Nodes) == 0 {
@@ -100,6 +101,61 @@ func (s *Snapshot) routesOf(a netip.Addr, nodes []Candidate, claims []*claim, se
 		}
 	}
 	return routes
+}
+
+// wholeBase returns the base of which nodes are the whole list; nil if they are not.
+func (s *Snapshot) wholeBase(nodes []Candidate, claims []*claim) *base {
+	if len(nodes) == 0 {
+		return nil
+	}
+	b := s.base(s.bgp, adsOf(claims))
+	if len(b.candidates) == 0 || &b.candidates[0] != &nodes[0] || len(b.candidates) != len(nodes) {
+		return nil
+	}
+	return b
+}
+
+// selectedOf returns the nodes of a base that an advertisement selects. All seats
+// share the list: with many nodes and addresses it is held once.
+func (s *Snapshot) selectedOf(b *base, ad BGPAdvertisement) []string {
+	if list, ok := b.selected[ad.Name]; ok {
+		return list
+	}
+	list := s.kept(s.selected(ad, b.candidates), ad, nil)
+	if b.selected == nil {
+		b.selected = map[string][]string{}
+	}
+	b.selected[ad.Name] = list
+	return list
+}
+
+func (s *Snapshot) selected(ad BGPAdvertisement, nodes []Candidate) (names []string) {
+	for _, c := range nodes {
+		if ad.selects(s.nodes[c.Node]) {
+			names = append(names, c.Node)
+		}
+	}
+	return names
+}
+
+// kept returns a list that is held already and says the same, if there is one: that
+// of a Service's endpoints, or the last one of all nodes that the advertisement selects,
+// since a seat that a change of nodes left as it was has that one yet.
+func (s *Snapshot) kept(list []string, ad BGPAdvertisement, claims []*claim) []string {
+	if last := s.bgp.selected[ad.Name]; slices.Equal(last, list) {
+		return last
+	}
+	for _, c := range claims {
+		switch {
+		case !c.local:
+		case slices.Equal(c.usable.nodes, list):
+			return c.usable.nodes
+		default:
+			return list
+		}
+	}
+	s.bgp.selected[ad.Name] = list
+	return list
 }
 
 func (b BGPAdvertisement) selects(n Node) bool {
@@ -141,17 +197,21 @@ func (t *Seat) astray(claims []*claim, wide Route, all []Route) {
 // routeOrder returns the advertisements that apply, the oldest first: of two that
 // cannot both be right, the older one is.
 func (s *Snapshot) routeOrder(claims []*claim) (ads []BGPAdvertisement) {
-	var names []string
-	for _, c := range claims {
-		names = union(names, c.ads)
-	}
-	for _, n := range names {
+	for _, n := range adsOf(claims) {
 		ads = append(ads, s.routes[n])
 	}
 	slices.SortFunc(ads, func(a, b BGPAdvertisement) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name))
 	})
 	return ads
+}
+
+// adsOf names the advertisements that apply to one of the claims, sorted.
+func adsOf(claims []*claim) (names []string) {
+	for _, c := range claims {
+		names = union(names, c.ads)
+	}
+	return names
 }
 
 // conflicts returns the nodes that would give one prefix two local preferences on
@@ -222,7 +282,12 @@ func (s *Snapshot) endpointsOn(v ServiceName, node string) int {
 
 func (r Route) equal(o Route) bool {
 	return r.Advertisement == o.Advertisement && r.Prefix == o.Prefix && slices.Equal(r.Peers, o.Peers) &&
-		slices.Equal(r.Nodes, o.Nodes) && slices.Equal(r.Weights, o.Weights) && r.Attributes.Equal(o.Attributes)
+		sameList(r.Nodes, o.Nodes) && slices.Equal(r.Weights, o.Weights) && r.Attributes.Equal(o.Attributes)
+}
+
+// sameList is slices.Equal, which does not look into a list that both share.
+func sameList(a, b []string) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
 // Equal tells whether routers would be told the same.

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
 )
 
 // Facts is everything that decisions follow from, time excepted.
@@ -19,6 +18,7 @@ type Facts struct {
 	Nodes          []Node
 	Endpoints      []Endpoints
 	Namespaces     []Namespace
+	InUse          []InUse
 }
 
 // A Change replaces or removes one fact. A Put that equals what is there
@@ -42,6 +42,8 @@ type (
 	}
 	PutNamespace  struct{ Namespace }
 	DropNamespace struct{ Name string }
+	PutInUse      struct{ InUse }
+	DropInUse     struct{ By string }
 	PutSettings   struct{ Settings }
 )
 
@@ -57,10 +59,12 @@ type Snapshot struct {
 	pools      []*pool // by name
 	spans      []poolSpan
 	groups     map[netip.Addr]*group
-	shares     map[string]map[netip.Addr]int // sharing key, address: how many hold it under that key
+	keyed      map[string]*keyed // sharing key: the addresses that are held under it
+	tenants    map[string]tenant // by namespace
+	limited    bool              // a pool has a limit for each namespace
+	used       usage
 
-	touched map[*service]bool // what Plan must decide anew
-	open    map[*service]bool // what waits or is in flight: decided anew by every Plan
+	agenda agenda // what Plan must decide anew, and when
 
 	layer2    protocol
 	bgp       protocol
@@ -75,26 +79,23 @@ type service struct {
 	Service
 	request request
 	comes   []netip.Addr // addresses planned for it that are not published yet
+	flight  *Decision    // the latest decision, while it is not what is published
+	waits   []waited     // what it waits for, if anything
+	queues  []*queue     // where it waits for a free address
 }
 
-// A group is who sits on one address.
-type group struct {
-	residents []*service // hold it, as published; oldest first
-	comers    []*service // will hold it, as planned
-	kept      []*service // have a seat kept for them, as published
+// equal tells whether two facts about a Service are the same.
+func (v *Service) equal(o *Service) bool {
+	return v.Name == o.Name && v.UID == o.UID && v.Created.Equal(o.Created) && v.Foreign == o.Foreign &&
+		maps.Equal(v.Labels, o.Labels) && maps.Equal(v.Annotations, o.Annotations) && v.LoadBalancerIP == o.LoadBalancerIP &&
+		v.FamilyPolicy == o.FamilyPolicy && slices.Equal(v.Families, o.Families) && slices.Equal(v.Ports, o.Ports) &&
+		v.Local == o.Local && v.Selector == o.Selector && v.HealthPort == o.HealthPort &&
+		slices.Equal(v.Holds, o.Holds) && v.Record.Written.Equal(o.Record.Written) && v.Record.Equal(o.Record)
 }
 
-func (g *group) empty() bool { return len(g.residents)+len(g.comers)+len(g.kept) == 0 }
-
-// older orders Services by age, then by name: who was there first.
+// older orders Services by age, then by name.
 func older(a, b *service) int {
 	return cmp.Or(a.Created.Compare(b.Created), a.Name.Compare(b.Name))
-}
-
-// A poolSpan is a span and the pool that owns it.
-type poolSpan struct {
-	span
-	pool *pool
 }
 
 // NewSnapshot makes a snapshot from nothing but facts.
@@ -105,9 +106,10 @@ func NewSnapshot(f Facts) *Snapshot {
 		namespaces: map[string]Namespace{},
 		definition: map[string]Pool{},
 		groups:     make(map[netip.Addr]*group, len(f.Services)),
-		shares:     map[string]map[netip.Addr]int{},
-		touched:    make(map[*service]bool, len(f.Services)),
-		open:       map[*service]bool{},
+		keyed:      map[string]*keyed{},
+		tenants:    map[string]tenant{},
+		used:       newUsage(),
+		agenda:     newAgenda(len(f.Services)),
 		layer2:     newProtocol(),
 		bgp:        newProtocol(),
 		routes:     map[string]BGPAdvertisement{},
@@ -129,7 +131,10 @@ func NewSnapshot(f Facts) *Snapshot {
 		s.routes[a.Name], s.bgp.ads[a.Name] = a, a.scope()
 	}
 	for _, n := range f.Nodes {
-		s.nodes[n.Name] = n
+		PutNode{n}.apply(s)
+	}
+	for _, u := range f.InUse {
+		PutInUse{u}.apply(s)
 	}
 	for _, e := range f.Endpoints {
 		PutEndpoints{e}.apply(s)
@@ -174,7 +179,25 @@ func namesOf(services []*service) []ServiceName {
 	return names
 }
 
-func (c PutSettings) apply(s *Snapshot) { s.settings = c.Settings } // matters to open Services only
+func (c PutSettings) apply(s *Snapshot) {
+	if s.settings == c.Settings {
+		return
+	}
+	led := s.settings.LedSince.Equal(c.LedSince)
+	s.settings = c.Settings
+	for v := range s.agenda.open {
+		s.touch(v)
+	}
+	if led {
+		return
+	}
+	for _, g := range s.groups { // which records count is another matter now
+		g.said = nil
+	}
+	for _, v := range s.services {
+		s.touch(v)
+	}
+}
 
 func (c PutService) apply(s *Snapshot) {
 	v := s.services[c.Name]
@@ -185,11 +208,42 @@ func (c PutService) apply(s *Snapshot) {
 	if v == nil {
 		v = &service{}
 		s.services[c.Name] = v
-	} else if reflect.DeepEqual(v.Service, c.Service) {
+	} else if v.Service.equal(&c.Service) {
 		return
 	}
+	confirmed := v.confirmedBy(&c.Service)
 	s.replace(v, c.Service)
-	s.touched[v] = true
+	if confirmed && !s.invites(v) {
+		s.agenda.touched[v] = true // nobody else has to think again
+	} else {
+		s.touch(v)
+	}
+}
+
+// invites tells whether somebody whose decision is not published yet would rather join
+// v, now that it is known where v is.
+func (s *Snapshot) invites(v *service) bool {
+	if v.request.share == "" {
+		return false
+	}
+	for r := range s.agenda.flight {
+		if r != v && r.request.share == v.request.share {
+			return true
+		}
+	}
+	return false
+}
+
+// confirmedBy tells whether all that is new of v is that what was decided for it has
+// been published.
+func (v *service) confirmedBy(now *Service) bool {
+	d := v.flight
+	if d == nil || !slices.Equal(d.Holds, now.Holds) || !d.Record.Equal(now.Record) {
+		return false
+	}
+	was := *now
+	was.Holds, was.Record = v.Holds, v.Record
+	return v.Service.equal(&was)
 }
 
 func (c DropService) apply(s *Snapshot) {
@@ -199,8 +253,8 @@ func (c DropService) apply(s *Snapshot) {
 	}
 	s.replace(v, Service{Name: c.Name})
 	delete(s.services, c.Name)
-	delete(s.touched, v)
-	delete(s.open, v)
+	s.agenda.forget(v)
+	s.agenda.real = true
 }
 
 func (c PutPool) apply(s *Snapshot) {
@@ -223,96 +277,20 @@ func (c PutNamespace) apply(s *Snapshot) {
 		return
 	}
 	s.namespaces[c.Name] = c.Namespace
-	for _, v := range s.services {
-		if v.Name.Namespace == c.Name {
-			s.touched[v] = true
-		}
-	}
+	s.touchNamespace(c.Name)
 }
 
 func (c DropNamespace) apply(s *Snapshot) {
 	if _, ok := s.namespaces[c.Name]; ok {
-		PutNamespace{Namespace{Name: c.Name}}.apply(s) // touches its Services if it had labels
 		delete(s.namespaces, c.Name)
+		s.touchNamespace(c.Name)
 	}
 }
 
-// poolOf returns the pool whose addresses include a; nil when none does.
-func (s *Snapshot) poolOf(a netip.Addr) *pool {
-	i, found := slices.BinarySearchFunc(s.spans, a, func(p poolSpan, a netip.Addr) int { return p.first.Compare(a) })
-	if !found {
-		i--
-	}
-	if i >= 0 && s.spans[i].contains(a) {
-		return s.spans[i].pool
-	}
-	return nil
-}
-
-func (s *Snapshot) poolNamed(name string) *pool {
-	if i, ok := slices.BinarySearchFunc(s.pools, name, func(p *pool, n string) int { return strings.Compare(p.Name, n) }); ok {
-		return s.pools[i]
-	}
-	return nil
-}
-
-// rebuildPools parses the pools anew and touches the Services whose addresses
-// fall under another definition than before.
-func (s *Snapshot) rebuildPools() {
-	was, before := *s, map[string]*pool{}
-	for _, p := range s.pools {
-		before[p.Name] = p
-	}
-	s.pools, s.spans = nil, nil
-	for _, name := range slices.Sorted(maps.Keys(s.definition)) {
-		s.pools = append(s.pools, parsePool(s.definition[name]))
-	}
-	settleOverlaps(s.pools)
-	same := map[*pool]*pool{}
-	for _, p := range s.pools {
-		if q := before[p.Name]; q != nil && (q.err == nil) == (p.err == nil) && reflect.DeepEqual(q.Pool, p.Pool) {
-			p.cursor = q.cursor
-			same[q] = p
-		}
-		for _, sp := range p.spans {
-			s.spans = append(s.spans, poolSpan{sp, p})
+func (s *Snapshot) touchNamespace(name string) {
+	for _, v := range s.services {
+		if v.Name.Namespace == name {
+			s.touch(v)
 		}
 	}
-	slices.SortFunc(s.spans, func(a, b poolSpan) int { return a.first.Compare(b.first) })
-	for a, g := range s.groups {
-		old, new := was.poolOf(a), s.poolOf(a)
-		if old == nil && new == nil || old != nil && same[old] != nil && same[old] == new {
-			if old != nil || s.markedUnchanged(g, a, same, before) {
-				continue
-			}
-		}
-		for _, v := range slices.Concat(g.residents, g.kept) {
-			s.touched[v] = true
-		}
-		s.seating.stale[a] = true
-	}
-}
-
-// markedUnchanged tells, of an address in no pool, whether the pools that its
-// holders took it from are as they were: a refused pool keeps its holders.
-func (s *Snapshot) markedUnchanged(g *group, a netip.Addr, same map[*pool]*pool, before map[string]*pool) bool {
-	for _, v := range g.residents {
-		if m := v.mark(a); m != nil {
-			old, now := before[m.Pool], s.poolNamed(m.Pool)
-			if (old == nil) != (now == nil) || old != nil && same[old] != now {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// mark returns where the record says that the address came from.
-func (v *Service) mark(a netip.Addr) *PoolMark {
-	for i := range v.Record.Pools {
-		if v.Record.Pools[i].Addr == a {
-			return &v.Record.Pools[i]
-		}
-	}
-	return nil
 }

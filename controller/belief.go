@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -20,23 +21,33 @@ type name = allocator.ServiceName
 // plan is made from an older one: resourceVersions of one kind can be compared
 // as numbers (a guarantee of Kubernetes' conformance).
 //
-// It notes what changes, for the loop to take. A relist is a difference, too.
+// It notes what changes, for each of its readers to take. A relist is a
+// difference, too.
 type belief struct {
 	options
-	ready chan struct{} // closed when every kind has been listed
-	news  chan struct{} // holds one item while there is something to take
+	ready   chan struct{} // closed when every kind has been listed
+	planned chan struct{} // closed when what is written about BGP has been resolved once
 
-	mu      sync.Mutex
-	waits   map[string]bool // kinds not listed yet
-	changes changes
+	mu    sync.Mutex
+	waits map[string]bool // kinds not listed yet
+	feeds []*feed         // not changed once made
+	ours  int             // Services whose addresses are for us to decide
+
+	// What package peering made of what is written about BGP, and of which state of it.
+	peeringState, resolvedState uint64
+	resolved                    *peering.Plan
+	unusable                    []string // Secrets that peers name and that hold no password
 
 	services   *shelf[*service]
 	pools      *shelf[*pool]
 	ads        *shelf[*advertisement]
 	nodes      *shelf[allocator.Node]
-	endpoints  *shelf[allocator.Endpoints]
+	endpoints  *sliceShelf
 	namespaces *shelf[allocator.Namespace]
 	keys       *shelf[[]byte]
+
+	inUse   map[string]allocator.InUse // by who uses addresses beside our Services
+	servers map[name][]netip.Addr      // by EndpointSlice: the API servers that it names
 
 	peers       *shelf[*written[peering.Peer]]
 	routes      *shelf[*written[peering.Advertisement]]
@@ -77,37 +88,20 @@ type object struct {
 	refused       error // why translation refuses it
 }
 
-// changes are what happened since they were last taken.
-type changes struct {
-	facts    []allocator.Change
-	at       map[any]int       // where in facts the latest change of an object is
-	services map[name]*service // seen anew; nil: gone
-	configs  bool              // a pool, an advertisement or an object about BGP was seen anew
-	nodes    bool              // a Node was seen anew
-	keys     bool              // the Secret was seen anew
-	peering  bool              // what package peering decides from is another
-}
-
-func (c *changes) add(key any, fact allocator.Change) {
-	if i, ok := c.at[key]; ok {
-		c.facts[i] = fact // the latest of an object is all that matters
-		return
-	}
-	c.at[key] = len(c.facts)
-	c.facts = append(c.facts, fact)
-}
-
 // newBelief returns a belief in nothing.
 func newBelief(o options) *belief {
-	b := &belief{options: o, ready: make(chan struct{}), news: make(chan struct{}, 1), waits: map[string]bool{}}
-	b.changes = emptyChanges()
+	b := &belief{
+		options: o, ready: make(chan struct{}), planned: make(chan struct{}), waits: map[string]bool{},
+		inUse: map[string]allocator.InUse{}, servers: map[name][]netip.Addr{},
+	}
 	b.services = newShelf(b, "services", b.serviceDiffers)
 	b.pools = newShelf(b, "ipaddresspools", b.poolDiffers)
 	b.ads = newShelf(b, "l2advertisements", b.advertisementDiffers)
 	b.nodes = newShelf(b, "nodes", b.nodeDiffers)
 	b.namespaces = newShelf(b, "namespaces", b.namespaceDiffers)
-	b.endpoints = newShelf(b, "endpointslices", b.endpointsDiffer)
-	b.keys = newShelf(b, "secrets", func(name, *[]byte, *[]byte) { b.changes.keys = true })
+	b.endpoints = newSliceShelf(b.mattersFor, b.factDiffers)
+	b.waits[slicesKind] = true
+	b.keys = newShelf(b, "secrets", func(name, *[]byte, *[]byte) { b.note(func(c *changes) { c.keys = true }) })
 	delete(b.waits, b.keys.kind) // addresses are held and announced without a key, too
 	b.peers = newShelf(b, "bgppeers", writtenDiffers[peering.Peer](b))
 	b.routes = newShelf(b, "bgpadvertisements", writtenDiffers[peering.Advertisement](b))
@@ -117,24 +111,15 @@ func newBelief(o options) *belief {
 	return b
 }
 
-func emptyChanges() changes {
-	return changes{at: map[any]int{}, services: map[name]*service{}}
-}
-
-// take returns what changed since it was last called. With whole it returns all
-// facts besides.
-func (b *belief) take(whole bool) (changes, *allocator.Facts) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	taken := b.changes
-	b.changes = emptyChanges()
-	if !whole {
-		return taken, nil
-	}
+// facts returns all facts. It is called under the lock.
+func (b *belief) facts() *allocator.Facts {
 	facts := &allocator.Facts{}
 	for _, s := range b.services.items {
 		if s.fact.fact != nil {
 			facts.Services = append(facts.Services, *s.fact.fact)
+		}
+		if s.fact.ours() {
+			facts.Endpoints = b.endpoints.facts(s.fact.name, facts.Endpoints)
 		}
 	}
 	for _, p := range b.pools.items {
@@ -145,20 +130,23 @@ func (b *belief) take(whole bool) (changes, *allocator.Facts) {
 			facts.Advertisements = append(facts.Advertisements, a.fact.fact)
 		}
 	}
+	if b.resolved != nil {
+		facts.BGP = b.resolved.Advertisements
+	}
 	for _, n := range b.nodes.items {
 		facts.Nodes = append(facts.Nodes, n.fact)
-	}
-	for _, e := range b.endpoints.items {
-		facts.Endpoints = append(facts.Endpoints, e.fact)
 	}
 	for _, n := range b.namespaces.items {
 		facts.Namespaces = append(facts.Namespaces, n.fact)
 	}
-	return taken, facts
+	for _, u := range b.inUse {
+		facts.InUse = append(facts.InUse, u)
+	}
+	return facts
 }
 
-// written returns what package peering decides from.
-func (b *belief) written() (f peering.Facts) {
+// written returns what package peering decides from, and which state of it this is.
+func (b *belief) written() (f peering.Facts, state uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f.Peers, f.Advertisements = factsOf(b.peers), factsOf(b.routes)
@@ -177,7 +165,49 @@ func (b *belief) written() (f peering.Facts) {
 	for _, n := range b.nodes.items {
 		f.Nodes = append(f.Nodes, n.fact)
 	}
-	return f
+	return f, b.peeringState
+}
+
+// resolve takes what came of a state of what is written about BGP, for the readers
+// other than the loop that resolved it: what became of its advertisements, and which
+// Secrets are not usable.
+func (b *belief) resolve(by *feed, plan *peering.Plan, state uint64, became []allocator.Change, unusable []string) {
+	b.mu.Lock()
+	first := b.resolved == nil
+	b.resolved, b.resolvedState, b.unusable = plan, state, unusable
+	for _, f := range b.feeds {
+		if f == by {
+			continue
+		}
+		f.note(func(c *changes) {
+			c.configs, c.resolved, c.unusable = true, plan, unusable
+			for _, fact := range became {
+				c.add(becameOf(fact), fact)
+			}
+		})
+	}
+	b.mu.Unlock()
+	if first {
+		close(b.planned)
+	}
+	b.wake()
+}
+
+// becameOf is the key of a change of a BGPAdvertisement.
+func becameOf(fact allocator.Change) changed {
+	switch c := fact.(type) {
+	case allocator.PutBGPAdvertisement:
+		return changed{"bgpadvertisement", name{Name: c.BGPAdvertisement.Name}}
+	case allocator.DropBGPAdvertisement:
+		return changed{"bgpadvertisement", name{Name: c.Name}}
+	}
+	panic("controller: what package peering decides became a change of something else")
+}
+
+// peeringDiffers notes that package peering has to decide anew.
+func (b *belief) peeringDiffers() {
+	b.peeringState++
+	b.note(func(c *changes) { c.peering = true })
 }
 
 // usable tells whether there is a Secret of that name with a password.
@@ -219,12 +249,4 @@ func (b *belief) missing() (kinds []string) {
 	}
 	slices.Sort(kinds)
 	return kinds
-}
-
-// wake tells the loop that there is something to take.
-func (b *belief) wake() {
-	select {
-	case b.news <- struct{}{}:
-	default:
-	}
 }

@@ -8,18 +8,11 @@ import (
 	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
-// Advertised is what a node advertises by BGP: Services whose addresses it
-// advertises, all or some, and the names of the peers to which it is to, sorted.
-// A list is not changed once told.
-type Advertised struct {
-	Services map[allocator.ServiceName][]string
-}
-
 // newBGPStatus keeps the ServiceBGPStatus objects. Each node speaks for itself: what a
 // dead one said goes with its pod.
 func newBGPStatus(c Config, client rest.Interface, stats *counters) *statuses[*v1beta1.ServiceBGPStatus] {
 	s := newStatuses(c, statusKind[*v1beta1.ServiceBGPStatus]{
-		title: "ServiceBGPStatus", resource: "servicebgpstatuses", prefix: "bgp-",
+		title: "ServiceBGPStatus", resource: "servicebgpstatuses", prefix: prefixBGP,
 		empty: func() *v1beta1.ServiceBGPStatus { return &v1beta1.ServiceBGPStatus{} },
 		about: func(m metav1.ObjectMeta, node string, of name, peers []string) *v1beta1.ServiceBGPStatus {
 			return &v1beta1.ServiceBGPStatus{ObjectMeta: m, Status: v1beta1.ServiceBGPStatusStatus{
@@ -42,7 +35,7 @@ func newBGPStatus(c Config, client rest.Interface, stats *counters) *statuses[*v
 		},
 	}, client, stats)
 	if c.Advertised != nil {
-		s.now = func() (map[name][]string, map[string]bool) { return c.Advertised().Services, nil }
+		s.now = func(whole bool) (map[name]allocator.Report, map[string]bool) { return c.Advertised(whole), nil }
 	}
 	return s
 }

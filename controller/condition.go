@@ -63,28 +63,39 @@ func heldCondition(d *allocator.Decision) metav1.Condition {
 	return c
 }
 
-// announcedCondition is what the Service shall say of who answers for its
-// addresses. A Service that holds none says nothing.
-func announcedCondition(holds int, remarks []allocator.Reason) metav1.Condition {
-	c := metav1.Condition{Type: conditionAnnounced}
-	switch {
-	case holds == 0:
-	case len(remarks) == 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, string(allocator.Announced), "every address has a node that may answer for it"
-	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, string(remarks[0].Code), sentences(remarks)
-		if remarks[0].Code.Served() {
-			c.Status = metav1.ConditionTrue
+// announcedCondition is what a Service that holds an address shall say of who
+// announces it: what is wrong, and then who does. The first reason decides; without
+// any the addresses are announced.
+func announcedCondition(reasons []allocator.Reason, said []string) metav1.Condition {
+	c := metav1.Condition{Type: conditionAnnounced, Status: metav1.ConditionTrue, Reason: string(allocator.Announced)}
+	if len(reasons) > 0 {
+		c.Reason = string(reasons[0].Code)
+		if !reasons[0].Code.Served() {
+			c.Status = metav1.ConditionFalse
 		}
+	}
+	c.Message = sentences(reasons)
+	if len(reasons) > 0 && len(said) > 0 {
+		c.Message += "; "
+	}
+	c.Message = cut(c.Message+strings.Join(said, "; "), conditionLimit)
+	if c.Message == "" {
+		c.Message = "every address has a node that may answer for it"
 	}
 	return c
 }
 
-// sentences writes reasons one after the other.
+// sentences writes reasons one after the other, as far as there is room in a condition.
 func sentences(reasons []allocator.Reason) string {
-	texts := make([]string, len(reasons))
-	for i, r := range reasons {
-		texts[i] = r.String()
+	var text strings.Builder
+	for i := range reasons {
+		if i > 0 {
+			text.WriteString("; ")
+		}
+		text.WriteString(sentence(&reasons[i]))
 	}
-	return strings.Join(texts, "; ")
+	return cut(text.String(), conditionLimit)
 }
+
+// sentence writes one reason, as far as there is room.
+func sentence(r *allocator.Reason) string { return cut(r.String(), sentenceLimit) }

@@ -44,12 +44,16 @@ type Config struct {
 	// differs, and before the placement that follows from the same change. It must not
 	// wait for anything. May be nil.
 	Sessions func([]peering.Session)
-	// Announced tells what this node answers for now. May be nil: then nobody is
-	// told by ServiceL2Status objects.
-	Announced func() Announced
-	// Advertised tells what this node advertises by BGP now. May be nil: then nobody is
-	// told by ServiceBGPStatus objects.
-	Advertised func() Advertised
+	// Announced tells what this node answers for now, where that may have changed since
+	// it was last asked, or with whole all of it. May be nil: then nobody is told by
+	// ServiceL2Status objects.
+	Announced func(whole bool) Announced
+	// Advertised tells likewise what this node advertises by BGP now. May be nil: then
+	// nobody is told by ServiceBGPStatus objects.
+	Advertised func(whole bool) map[allocator.ServiceName]allocator.Report
+	// Gateways tells the next hops of this node's routes, which no Service is given. May
+	// be nil.
+	Gateways func() ([]netip.Addr, error)
 	// Key is told the key of the gossip: 16, 24 or 32 bytes. May be nil.
 	Key func([]byte)
 }

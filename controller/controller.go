@@ -27,12 +27,14 @@ type Controller struct {
 	l2status  *statuses[*v1beta1.ServiceL2Status]
 	bgpstatus *statuses[*v1beta1.ServiceBGPStatus]
 	strangers *strangers
+	sight     sight
 	stats     *counters
+	gate      *gate
 	clock     *apiClock
 	rollback  *rollback
 	guards    []*guard // of the sources, in their order
 	election  lease.Config
-	tenures   chan *tenure // from the election to the loop
+	plan      func(*allocator.Snapshot, time.Time) allocator.Planned // allocator.Plan
 
 	key []byte // the last one given on; used by the loop only
 }
@@ -42,7 +44,7 @@ func New(config Config) (*Controller, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	c := &Controller{Config: config, stats: newCounters(), tenures: make(chan *tenure), clock: newAPIClock()}
+	c := &Controller{Config: config, stats: newCounters(), clock: newAPIClock(), gate: newGate(), plan: allocator.Plan}
 	var err error
 	if c.clients, err = newClients(c.clock.heard(config.REST)); err != nil {
 		return nil, err
@@ -56,8 +58,11 @@ func New(config Config) (*Controller, error) {
 		c.guards = append(c.guards, c.rollback.guard(s.kind, s.lists, s.store))
 	}
 	c.events = newRecorder(c.clients.core, config.Node, config.Log, c.stats)
+	c.events.gate = c.gate
 	c.l2status = newL2Status(config, c.clients.metallb, c.stats)
 	c.bgpstatus = newBGPStatus(config, c.clients.metallb, c.stats)
+	c.l2status.gate, c.bgpstatus.gate = c.gate, c.gate
+	c.l2status.sighted = c.sight.sees
 	c.strangers = newStrangers(config, c.clients.core, c.belief)
 	leases := newLeaseAPI(c.clients.coordination, config.Namespace, c.stats, config.Log, c.rollback)
 	c.election = lease.Config{
@@ -88,6 +93,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	tasks.Go(func() { c.l2status.run(ctx) })
 	tasks.Go(func() { c.bgpstatus.run(ctx) })
 	tasks.Go(func() { c.strangers.run(watching) })
+	tasks.Go(func() { c.followGateways(watching) })
 	tasks.Go(func() { c.loop(watching) })
 	select {
 	case <-ctx.Done():
@@ -112,6 +118,9 @@ func (c *Controller) Ready() error {
 func (c *Controller) Stats() Stats {
 	s := c.stats.snapshot()
 	s.Synced = c.Ready() == nil
+	c.belief.mu.Lock()
+	s.Services = c.belief.ours
+	c.belief.mu.Unlock()
 	return s
 }
 
@@ -178,7 +187,8 @@ func (c *Controller) absent(kind string, guard int) func() {
 }
 
 // lead is what a leader does for a term. It tells whether the outcome of all that
-// it wrote is known.
+// it wrote is known. When the term is done nothing more is sent, and lead returns as
+// soon as what was sent has been answered and the step of the plan under way has ended.
 //
 // When the API's storage turns out to have gone back, it returns before the term
 // has ended: what the term has planned and not written is forgotten with it, and the
@@ -188,18 +198,31 @@ func (c *Controller) lead(term *lease.Term) bool {
 	if !c.readAll(term) {
 		return true
 	}
-	t := newTenure(c, term)
 	select {
-	case c.tenures <- t:
-		c.stats.count(func(s *Stats) { s.Leads = true })
-		select {
-		case <-proven:
-		case <-term.Done():
-		}
+	case <-c.belief.planned:
+	case <-proven:
+		return true
+	case <-term.Done():
+		return true
+	}
+	t := newTenure(c, term)
+	reading, stop := context.WithCancel(context.Background())
+	defer stop()
+	t.announcing.reports = c.listen(reading)
+	defer c.sight.follow(nil)
+	c.stats.count(func(s *Stats) { s.Leads = true })
+	over, planning := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(planning)
+		t.run(over)
+	}()
+	select {
 	case <-proven:
 	case <-term.Done():
 	}
+	close(over)
 	settled := t.publisher.stop()
+	<-planning
 	c.stats.count(func(s *Stats) { s.Leads, s.Pools, s.Waiting = false, nil, nil })
 	return settled
 }

@@ -9,80 +9,104 @@ import (
 	"holdfast.dev/holdfast/allocator/peering"
 )
 
-// This file notes, for the loop, what became of an object that is believed anew.
+// This file notes, for the readers of the belief, what became of an object that is
+// believed anew. Nothing is noted of one of which all is as it was that matters.
 
-func (b *belief) serviceDiffers(n name, _, now **service) {
-	if now == nil {
-		b.changes.services[n] = nil
-		b.changes.add(n, allocator.DropService{Name: n})
-		return
+// factDiffers notes the change of one fact.
+func (b *belief) factDiffers(key any, fact allocator.Change) {
+	b.note(func(c *changes) { c.add(key, fact) })
+}
+
+func (b *belief) configsDiffer() { b.note(func(c *changes) { c.configs = true }) }
+
+func (b *belief) serviceDiffers(n name, was, now **service) {
+	var before, after *service
+	if was != nil {
+		before = *was
 	}
-	b.changes.services[n] = *now
-	if (*now).fact == nil {
-		b.changes.add(n, allocator.DropService{Name: n})
-		return
+	if now != nil {
+		after = *now
 	}
-	b.changes.add(n, allocator.PutService{Service: *(*now).fact})
+	if before.ours() {
+		b.ours--
+	}
+	if after.ours() {
+		b.ours++
+	}
+	b.noteService(n, after)
+	b.serviceUses(n, after)
+	if before.ours() != after.ours() {
+		b.endpoints.turns(n, after.ours())
+	}
+	switch {
+	case after == nil || after.fact == nil:
+		if before == nil || before.fact != nil {
+			b.factDiffers(n, allocator.DropService{Name: n})
+		}
+	case before == nil || before.fact == nil || !reflect.DeepEqual(before.fact, after.fact):
+		b.factDiffers(n, allocator.PutService{Service: *after.fact})
+	}
 }
 
 func (b *belief) poolDiffers(n name, was, now **pool) {
-	b.changes.configs = true
+	b.configsDiffer()
 	if was == nil || now == nil || !maps.Equal((*was).fact.Labels, (*now).fact.Labels) || !slices.Equal((*was).fact.Addresses, (*now).fact.Addresses) {
-		b.changes.peering = true
+		b.peeringDiffers()
 	}
 	if now == nil {
-		b.changes.add(changed{"pool", n}, allocator.DropPool{Name: n.Name})
+		b.factDiffers(changed{"pool", n}, allocator.DropPool{Name: n.Name})
 		return
 	}
-	b.changes.add(changed{"pool", n}, allocator.PutPool{Pool: (*now).fact})
+	b.factDiffers(changed{"pool", n}, allocator.PutPool{Pool: (*now).fact})
 }
 
 func (b *belief) advertisementDiffers(n name, _, now **advertisement) {
-	b.changes.configs = true
+	b.configsDiffer()
 	if now == nil || (*now).refused != nil {
-		b.changes.add(changed{"advertisement", n}, allocator.DropAdvertisement{Name: n.Name})
+		b.factDiffers(changed{"advertisement", n}, allocator.DropAdvertisement{Name: n.Name})
 		return
 	}
-	b.changes.add(changed{"advertisement", n}, allocator.PutAdvertisement{Advertisement: (*now).fact})
+	b.factDiffers(changed{"advertisement", n}, allocator.PutAdvertisement{Advertisement: (*now).fact})
 }
 
 func (b *belief) nodeDiffers(n name, was, now *allocator.Node) {
-	b.changes.configs, b.changes.nodes = true, true
+	if was != nil && now != nil && reflect.DeepEqual(was, now) {
+		return // the kubelet says every few minutes that it lives
+	}
+	b.note(func(c *changes) { c.configs, c.nodes = true, true })
 	if was == nil || now == nil || !maps.Equal(was.Labels, now.Labels) || !slices.Equal(was.Addresses, now.Addresses) {
-		b.changes.peering = true
+		b.peeringDiffers()
 	}
 	if now == nil {
-		b.changes.add(changed{"node", n}, allocator.DropNode{Name: n.Name})
+		b.factDiffers(changed{"node", n}, allocator.DropNode{Name: n.Name})
 		return
 	}
-	b.changes.add(changed{"node", n}, allocator.PutNode{Node: *now})
+	b.factDiffers(changed{"node", n}, allocator.PutNode{Node: *now})
 }
 
-func (b *belief) namespaceDiffers(n name, _, now *allocator.Namespace) {
-	b.changes.configs = true
-	if now == nil {
-		b.changes.add(changed{"namespace", n}, allocator.DropNamespace{Name: n.Name})
+func (b *belief) namespaceDiffers(n name, was, now *allocator.Namespace) {
+	if was != nil && now != nil && reflect.DeepEqual(was, now) {
 		return
 	}
-	b.changes.add(changed{"namespace", n}, allocator.PutNamespace{Namespace: *now})
+	b.configsDiffer()
+	if now == nil {
+		b.factDiffers(changed{"namespace", n}, allocator.DropNamespace{Name: n.Name})
+		return
+	}
+	b.factDiffers(changed{"namespace", n}, allocator.PutNamespace{Namespace: *now})
 }
 
 func (b *belief) passwordDiffers(_ name, was, now *peering.Secret) {
 	if !reflect.DeepEqual(was, now) {
-		b.changes.peering, b.changes.configs = true, true
+		b.peeringDiffers()
+		b.configsDiffer()
 	}
 }
 
-// A slice is known by namespace and name, and the allocator keeps it with its
-// Service: one whose label came to name another Service is dropped from the old.
-func (b *belief) endpointsDiffer(n name, was, now *allocator.Endpoints) {
-	type slice struct{ of, slice name }
-	if was != nil && (now == nil || now.Service != was.Service) {
-		b.changes.add(slice{was.Service, n}, allocator.DropEndpoints{Service: was.Service, Slice: n.Name})
-	}
-	if now != nil {
-		b.changes.add(slice{now.Service, n}, allocator.PutEndpoints{Endpoints: *now})
-	}
+// mattersFor tells whether the endpoints of a Service matter: whether it is ours.
+func (b *belief) mattersFor(service name) bool {
+	i, ok := b.services.items[service]
+	return ok && i.fact.ours()
 }
 
 // changed is the key of a change of any other object.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -16,11 +17,10 @@ import (
 
 	"holdfast.dev/holdfast/allocator"
 	"holdfast.dev/holdfast/controller/api/v1beta2"
-	"holdfast.dev/holdfast/controller/lease"
 )
 
-// Reasons of Events, MetalLB's but for two: there nothing waits, and nobody hears
-// who else claims an address.
+// Reasons of Events, MetalLB's but for three: there nothing waits, and nobody hears
+// who else claims an address or writes a status.
 const (
 	eventAllocated  = "IPAllocated"
 	eventFailed     = "AllocationFailed"
@@ -31,6 +31,7 @@ const (
 	eventNode       = "nodeAssigned"
 	eventUnserved   = "announceFailed"
 	eventConflict   = "addressConflict"
+	eventOther      = string(otherWriter)
 )
 
 // A saying is what an Event says.
@@ -58,19 +59,26 @@ func sayings(before *service, d *allocator.Decision, remarks []allocator.Reason)
 	}
 	for _, r := range d.Steps {
 		if r.Code == allocator.Moved || r.Code == allocator.Released {
-			out = append(out, saying{false, eventCleared, r.String()})
+			out = append(out, saying{false, eventCleared, sentence(&r)})
 		}
 	}
-	said := messageOf(before.conditions, conditionHeld)
-	for _, r := range d.Reasons {
-		if text := r.String(); (r.Code.Warning() || r.Code == allocator.FamilyMissing) && !strings.Contains(said, text) {
+	// What the condition has no room for no Event tells: it would be news each time.
+	said, says := messageOf(before.conditions, conditionHeld), sentences(d.Reasons)
+	for i := range d.Reasons {
+		r := &d.Reasons[i]
+		text := sentence(r)
+		if (r.Code.Warning() || r.Code == allocator.FamilyMissing) && strings.Contains(says, text) && !strings.Contains(said, text) {
 			out = append(out, saying{r.Code.Warning(), warningReason(r.Code, len(d.Holds) > 0), text})
 		}
 	}
-	said = messageOf(before.conditions, conditionAnnounced)
-	for _, r := range remarks {
-		// That no pod is ready yet is no news: everybody starts so.
-		if text := r.String(); r.Code.Warning() && r.Code != allocator.NoEndpoints && !strings.Contains(said, text) {
+	said, says = messageOf(before.conditions, conditionAnnounced), sentences(remarks)
+	c := conditionOf(before.conditions, conditionAnnounced)
+	announced := c != nil && c.Status == metav1.ConditionTrue
+	for i := range remarks {
+		r := &remarks[i]
+		text := sentence(r)
+		// That no pod is ready yet is no news: everybody starts so (announcing.mindEmpty).
+		if r.Code.Warning() && (r.Code != allocator.NoEndpoints || announced) && strings.Contains(says, text) && !strings.Contains(said, text) {
 			out = append(out, saying{true, eventUnserved, text})
 		}
 	}
@@ -98,6 +106,8 @@ func warningReason(code allocator.Code, holds bool) string {
 		return eventCleared
 	case allocator.FamilyMissing:
 		return eventAdditional
+	case otherWriter:
+		return eventOther
 	}
 	if holds {
 		return eventRefused
@@ -105,16 +115,16 @@ func warningReason(code allocator.Code, holds bool) string {
 	return eventFailed
 }
 
-// A recorder writes Events, one after the other, and never makes anybody wait.
-// An Event that says what the one before it said about the same object is
-// counted on that one.
+// A recorder writes Events, one after the other, and never makes anybody wait. Of
+// one object it writes no more than client-go's recorder does: see telling.
 type recorder struct {
 	client rest.Interface
 	node   string
 	log    *slog.Logger
 	stats  *counters
+	gate   *gate
 	queue  chan event
-	latest map[about]*corev1.Event // used by Run only
+	told   tellings // used by run only
 }
 
 // about is an object that Events are about.
@@ -128,21 +138,24 @@ type event struct {
 	peer  bool // it is a BGPPeer; else a Service
 	uid   string
 	what  saying
-	fence *lease.Term // as whose leader it is said; nil: every copy may
+	fence fence // as whose leader it is said; nil: every copy may
 }
 
 func newRecorder(client rest.Interface, node string, log *slog.Logger, stats *counters) *recorder {
-	return &recorder{client: client, node: node, log: log, stats: stats, queue: make(chan event, 4096), latest: map[about]*corev1.Event{}}
+	return &recorder{client: client, node: node, log: log, stats: stats, gate: newGate(), queue: make(chan event, 4096), told: tellings{}}
 }
 
 // say queues an Event.
 func (r *recorder) say(e event) {
+	e.what.text = cut(e.what.text, sentenceLimit)
 	select {
 	case r.queue <- e:
 	default:
-		r.stats.count(func(s *Stats) { s.EventsLost++ })
+		r.lost()
 	}
 }
+
+func (r *recorder) lost() { r.stats.count(func(s *Stats) { s.EventsLost++ }) }
 
 // run writes what is queued until the context is done.
 func (r *recorder) run(ctx context.Context) {
@@ -152,9 +165,9 @@ func (r *recorder) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case e := <-r.queue:
-			err := r.write(ctx, e)
+			err := r.gate.do(ctx, func() error { return r.write(ctx, e) })
 			if err != nil && !failing && ctx.Err() == nil {
-				r.log.Warn("an Event was not accepted", "object", e.of.String(), "reason", e.what.reason, "err", err)
+				r.log.Warn("an Event was not accepted", "object", e.of.String(), "reason", e.what.reason, "err", cut(err.Error(), sentenceLimit))
 			}
 			failing = err != nil
 		}
@@ -170,31 +183,59 @@ func (e event) reference() corev1.ObjectReference {
 	return o
 }
 
-func (r *recorder) write(ctx context.Context, e event) error {
-	if e.fence != nil && !e.fence.Held() {
-		return nil
+// context is what an Event is sent in; false: nobody may say it any more.
+func (e event) context(ctx context.Context) (context.Context, context.CancelFunc, bool) {
+	if e.fence == nil {
+		ctx, cancel := context.WithTimeout(ctx, writeLimit)
+		return ctx, cancel, true
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeLimit)
-	if e.fence != nil {
-		cancel()
-		ctx, cancel = e.fence.Context(writeLimit)
+	for !e.fence.Held() { // a clock was set, or the renewal is late
+		select {
+		case <-ctx.Done():
+			return nil, nil, false
+		case <-e.fence.Done():
+			return nil, nil, false
+		case <-time.After(fencedPause):
+		}
+	}
+	ctx, cancel := e.fence.Context(writeLimit)
+	return ctx, cancel, true
+}
+
+func (r *recorder) write(ctx context.Context, e event) error {
+	ctx, cancel, may := e.context(ctx)
+	if !may {
+		return nil
 	}
 	defer cancel()
 	now := metav1.Now()
-	if old := r.latest[about{e.of, e.peer}]; old != nil && string(old.InvolvedObject.UID) == e.uid && old.Reason == e.what.reason && old.Message == e.what.text {
-		old.Count++
-		body := fmt.Sprintf(`{"count":%d,"lastTimestamp":%q}`, old.Count, now.UTC().Format(time.RFC3339))
-		err := timed(ctx, r.client.Patch(types.MergePatchType)).Namespace(old.Namespace).Resource("events").Name(old.Name).Body([]byte(body)).Do(ctx).Error()
+	t := r.told.of(about{e.of, e.peer}, e.uid, now.Time)
+	if !t.affords(e.what.warning, now.Time) {
+		r.lost()
+		return nil
+	}
+	text, old := t.said(e.what, now.Time)
+	if old.name != "" {
+		body, err := json.Marshal(map[string]any{"count": old.count + 1, "lastTimestamp": now, "message": text})
+		if err != nil {
+			return err
+		}
+		err = timed(ctx, r.client.Patch(types.MergePatchType)).Namespace(e.of.Namespace).Resource("events").Name(old.name).Body(body).Do(ctx).Error()
 		r.stats.wrote("events", err)
 		if err == nil {
+			old.count++
+			t.spent(e.what.warning)
 			return nil
+		}
+		if _, asked := pauseAsked(err); asked {
+			return err
 		}
 		// It may have been cleaned up: say it anew.
 	}
 	made := &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: e.of.Namespace, Name: fmt.Sprintf("%s.%x", e.of.Name, now.UnixNano())},
 		InvolvedObject: e.reference(),
-		Reason:         e.what.reason, Message: e.what.text, Type: corev1.EventTypeNormal,
+		Reason:         e.what.reason, Message: text, Type: corev1.EventTypeNormal,
 		Source:         corev1.EventSource{Component: "holdfast", Host: r.node},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 		ReportingController: "holdfast.dev/holdfast", ReportingInstance: r.node,
@@ -204,11 +245,9 @@ func (r *recorder) write(ctx context.Context, e event) error {
 	}
 	err := timed(ctx, r.client.Post()).Namespace(e.of.Namespace).Resource("events").Body(made).Do(ctx).Error()
 	r.stats.wrote("events", err)
-	if len(r.latest) >= 1024 {
-		clear(r.latest)
-	}
 	if err == nil {
-		r.latest[about{e.of, e.peer}] = made
+		old.name, old.count = made.Name, 1
+		t.spent(e.what.warning)
 	}
 	return err
 }

@@ -76,11 +76,14 @@ func (r *rollback) guard(kind string, lists *cache.ListWatch, store believing) *
 // follow keeps the store up to date with the API until the context is done.
 func (g *guard) follow(ctx context.Context, expected runtime.Object) {
 	cache.NewReflectorWithOptions(g.listWatch(), expected, guarded{g.store, g}, cache.ReflectorOptions{
-		Name: g.kind,
-		// Never long: what is missed while the API is away is made up for soon
-		// after it is back. Spread, since all nodes come back at once.
-		Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 30, Cap: 3 * time.Second},
+		Name: g.kind, Backoff: reflectorBackoff(),
 	}).RunWithContext(ctx)
+}
+
+// reflectorBackoff is never long: what is missed while the API is away is made up for
+// soon after it is back. It is spread, since all nodes come back at once.
+func reflectorBackoff() *wait.Backoff {
+	return &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 30, Cap: 3 * time.Second}
 }
 
 // listWatch is what the reflector asks.

@@ -8,12 +8,18 @@ import (
 	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
+// The names of objects begin so.
+const (
+	prefixLayer2 = "l2-"
+	prefixBGP    = "bgp-"
+)
+
 // Announced is what a node answers for on its segments.
 type Announced struct {
 	// Services whose addresses it answers for, all or some, and the interfaces to
-	// which advertisements limit that; none: not limited.
-	Services map[allocator.ServiceName][]string
-	// InSight are the nodes that it can talk to.
+	// which advertisements limit that; without addresses: it does not any more.
+	Services map[allocator.ServiceName]allocator.Report
+	// InSight are the nodes that it can talk to, with itself; nil: as it was told last.
 	InSight map[string]bool
 }
 
@@ -21,7 +27,7 @@ type Announced struct {
 // removes what a dead one said.
 func newL2Status(c Config, client rest.Interface, stats *counters) *statuses[*v1beta1.ServiceL2Status] {
 	s := newStatuses(c, statusKind[*v1beta1.ServiceL2Status]{
-		title: "ServiceL2Status", resource: "servicel2statuses", prefix: "l2-",
+		title: "ServiceL2Status", resource: "servicel2statuses", prefix: prefixLayer2,
 		empty: func() *v1beta1.ServiceL2Status { return &v1beta1.ServiceL2Status{} },
 		about: func(m metav1.ObjectMeta, node string, of name, interfaces []string) *v1beta1.ServiceL2Status {
 			o := &v1beta1.ServiceL2Status{ObjectMeta: m, Status: v1beta1.ServiceL2StatusStatus{
@@ -53,7 +59,10 @@ func newL2Status(c Config, client rest.Interface, stats *counters) *statuses[*v1
 		},
 	}, client, stats)
 	if c.Announced != nil {
-		s.now = func() (map[name][]string, map[string]bool) { a := c.Announced(); return a.Services, a.InSight }
+		s.now = func(whole bool) (map[name]allocator.Report, map[string]bool) {
+			a := c.Announced(whole)
+			return a.Services, a.InSight
+		}
 	}
 	return s
 }

@@ -54,42 +54,59 @@ func (p *patch) set(field string, value any) {
 // servicePatch is the difference between what is published on a Service and the
 // decision; conditionsOnly tells that the addresses and their record are as they
 // should be.
-func servicePatch(s *service, d *allocator.Decision, remarks []allocator.Reason, now time.Time) (p patch, conditionsOnly bool) {
+func servicePatch(s *service, d *allocator.Decision, announced metav1.Condition, now time.Time) (p patch, conditionsOnly bool, err error) {
 	p.Metadata.Version = s.version
-	if len(s.fact.Holds) != s.ingress || !slices.Equal(s.fact.Holds, d.Holds) {
+	if s.odd || !slices.Equal(s.fact.Holds, d.Holds) {
 		p.set("loadBalancer", map[string]any{"ingress": ingressOf(d.Holds)})
 	}
 	p.annotate(fromPoolAnnotation, s.fromPool, d.Pool)
-	if s.fromPoolOld {
-		p.annotate(fromPoolAnnotationOld, "old", "")
+	p.tidy(s)
+	record, differs := s.fact.Record, false
+	if !record.Equal(d.Record) || !s.recorded && !d.Record.IsZero() {
+		record, differs = d.Record, true
 	}
-	if record, ok := recordText(d.Record); ok && (record == "" || s.record == "" || !s.fact.Record.Equal(d.Record)) {
-		p.annotate(allocator.RecordAnnotation, s.record, record)
-	}
-	conditionsOnly = p.empty()
+	conditionsOnly = p.empty() && !differs
 	conditions, held := withCondition(s.conditions, heldCondition(d), now)
-	conditions, announced := withCondition(conditions, announcedCondition(len(s.fact.Holds), remarks), now)
-	if held || announced {
+	conditions, announces := withCondition(conditions, announced, now)
+	if held || announces || differs {
+		if !record.IsZero() {
+			c, err := recordCondition(record)
+			if err != nil {
+				return p, false, err
+			}
+			conditions = append(slices.Clip(conditions), c)
+		}
 		p.set("conditions", conditions)
 	}
-	return p, conditionsOnly
+	return p, conditionsOnly, nil
 }
 
 // farewellPatch takes our marks off a Service that is of another type now.
 func farewellPatch(s *service) (p patch) {
 	p.Metadata.Version = s.version
-	p.annotate(fromPoolAnnotation, s.fromPool, "")
-	p.annotate(allocator.RecordAnnotation, s.record, "")
-	if s.fromPoolOld {
-		p.annotate(fromPoolAnnotationOld, "old", "")
+	if len(s.conditions) == 0 && !s.recorded && !s.oldRecord {
+		return p // it is there for its spec.externalIPs alone
 	}
 	left := slices.DeleteFunc(slices.Clone(s.conditions), func(c metav1.Condition) bool {
 		return c.Type == conditionHeld || c.Type == conditionAnnounced
 	})
-	if len(left) != len(s.conditions) {
-		p.set("conditions", left)
+	if len(left) == len(s.conditions) && !s.recorded && !s.oldRecord {
+		return p
 	}
+	p.annotate(fromPoolAnnotation, s.fromPool, "")
+	p.tidy(s)
+	p.set("conditions", left)
 	return p
+}
+
+// tidy removes annotations of earlier versions.
+func (p *patch) tidy(s *service) {
+	if s.fromPoolOld {
+		p.annotate(fromPoolAnnotationOld, "old", "")
+	}
+	if s.oldRecord {
+		p.annotate(oldRecordAnnotation, "old", "")
+	}
 }
 
 func ingressOf(holds []netip.Addr) []corev1.LoadBalancerIngress {
@@ -98,14 +115,6 @@ func ingressOf(holds []netip.Addr) []corev1.LoadBalancerIngress {
 		out = append(out, corev1.LoadBalancerIngress{IP: a.String()})
 	}
 	return out // nil, which removes the field, when there is none
-}
-
-func recordText(r allocator.Record) (string, bool) {
-	if r.IsZero() {
-		return "", true
-	}
-	text, err := json.Marshal(r)
-	return string(text), err == nil
 }
 
 // configPatch is the difference between the published status of an object and what
@@ -164,7 +173,7 @@ func (p *patch) write(client rest.Interface, to target, lazy time.Duration) (*ta
 		send: func(ctx context.Context) (runtime.Object, error) {
 			return timed(ctx, client.Patch(types.MergePatchType)).
 				NamespaceIfScoped(to.name.Namespace, to.name.Namespace != "").
-				Resource(to.kind).Name(to.name.Name).SubResource("status").
+				Resource(to.kind).Name(to.name.Name).SubResource("status").Param("fieldManager", fieldManager).
 				Body(body).Do(ctx).Get()
 		},
 	}, nil

@@ -15,17 +15,23 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
+// none is the condition of a Service of which nothing is said about who announces it.
+var none = metav1.Condition{Type: conditionAnnounced}
+
 func held(addr string) *allocator.Decision {
 	a := netip.MustParseAddr(addr)
 	return &allocator.Decision{
 		Holds: []netip.Addr{a}, Pool: "p",
-		Record:  allocator.Record{Pools: []allocator.PoolMark{{Addr: a, Pool: "p"}}},
+		Record: allocator.Record{
+			Written: noon.Add(time.Second / 2), Share: "k", Ports: []allocator.Port{{Protocol: "TCP", Number: 80}, {Protocol: "TCP", Number: 443}},
+			Pools: []allocator.PoolMark{{Addr: a, Pool: "p", Since: noon}},
+		},
 		Reasons: []allocator.Reason{{Code: allocator.Held, Addr: a, Pool: "p"}},
 		Steps:   []allocator.Reason{{Code: allocator.Given, Addr: a, Pool: "p"}},
 	}
 }
 
-func text(t *testing.T, p patch) string {
+func text(t testing.TB, p patch) string {
 	t.Helper()
 	out, err := json.Marshal(p)
 	if err != nil {
@@ -34,8 +40,18 @@ func text(t *testing.T, p patch) string {
 	return string(out)
 }
 
+// difference is the patch for what is published on a Service.
+func difference(t *testing.T, in *corev1.Service, d *allocator.Decision, announced metav1.Condition, now time.Time) (patch, bool) {
+	t.Helper()
+	p, conditionsOnly, err := servicePatch(serviceOf(in, ""), d, announced, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, conditionsOnly
+}
+
 // apply does to a Service what the API does with a merge patch of its status.
-func apply(t *testing.T, in *corev1.Service, p patch) *corev1.Service {
+func apply(t testing.TB, in *corev1.Service, p patch) *corev1.Service {
 	t.Helper()
 	out := in.DeepCopy()
 	var body struct {
@@ -73,40 +89,42 @@ func apply(t *testing.T, in *corev1.Service, p patch) *corev1.Service {
 // Invariant 5: all in one write, and none when nothing differs.
 func TestPatchIsTheWholeDifferenceOnce(t *testing.T) {
 	in := from[corev1.Service](t, `
-metadata: {name: a, namespace: n, resourceVersion: "5", annotations: {metallb.universe.tf/ip-allocated-from-pool: q}}
+metadata: {name: a, namespace: n, resourceVersion: "5", annotations: {holdfast.dev/hold: "{}", metallb.universe.tf/ip-allocated-from-pool: q}}
 spec: {type: LoadBalancer, clusterIP: 10.0.0.1}
 status:
   conditions: [{type: theirs, status: "True", reason: R, message: m, lastTransitionTime: "2026-01-01T00:00:00Z"}]
   loadBalancer: {ingress: [{hostname: old.example}]}
 `)
 	d := held("192.0.2.1")
-	p, conditionsOnly := servicePatch(serviceOf(in, ""), d, nil, noon)
+	p, conditionsOnly := difference(t, in, d, none, noon)
 	if conditionsOnly {
 		t.Error("an address was written, too")
 	}
-	const want = `{"metadata":{"resourceVersion":"5","annotations":{"holdfast.dev/hold":"{\"pools\":[{\"addr\":\"192.0.2.1\",\"pool\":\"p\"}]}","metallb.io/ip-allocated-from-pool":"p","metallb.universe.tf/ip-allocated-from-pool":null}},` +
+	const want = `{"metadata":{"resourceVersion":"5","annotations":{"holdfast.dev/hold":null,"metallb.io/ip-allocated-from-pool":"p","metallb.universe.tf/ip-allocated-from-pool":null}},` +
 		`"status":{"conditions":[{"type":"theirs","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z","reason":"R","message":"m"},` +
-		`{"type":"holdfast.dev/AddressHeld","status":"True","lastTransitionTime":"2026-01-02T12:00:00Z","reason":"Held","message":"holds 192.0.2.1 from pool p"}],` +
+		`{"type":"holdfast.dev/AddressHeld","status":"True","lastTransitionTime":"2026-01-02T12:00:00Z","reason":"Held","message":"holds 192.0.2.1 from pool p"},` +
+		`{"type":"holdfast.dev/Record","status":"True","lastTransitionTime":"2026-01-02T12:00:00Z","reason":"Recorded",` +
+		`"message":"{\"written\":\"2026-01-02T12:00:00.5Z\",\"share\":\"k\",\"ports\":\"TCP/80,443\",\"pools\":[{\"addr\":\"192.0.2.1\",\"pool\":\"p\",\"since\":\"2026-01-02T12:00:00Z\"}]}"}],` +
 		`"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`
 	if got := text(t, p); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	in = apply(t, in, p)
-	p, conditionsOnly = servicePatch(serviceOf(in, ""), d, nil, noon.Add(time.Hour))
+	p, conditionsOnly = difference(t, in, d, announcedCondition(nil, nil), noon.Add(time.Hour))
 	if len(p.Status) != 1 || !conditionsOnly {
 		t.Errorf("after it was written: %s", text(t, p))
 	}
 	in = apply(t, in, p)
-	if p, _ = servicePatch(serviceOf(in, ""), d, nil, noon.Add(2*time.Hour)); !p.empty() {
+	if p, _ = difference(t, in, d, announcedCondition(nil, nil), noon.Add(2*time.Hour)); !p.empty() {
 		t.Errorf("nothing differs: %s", text(t, p))
 	}
 	// Nothing held any more: the fields go.
-	p, _ = servicePatch(serviceOf(in, ""), &allocator.Decision{Reasons: []allocator.Reason{{Code: allocator.NoPool, Detail: "waits"}}}, nil, noon)
+	p, _ = difference(t, in, &allocator.Decision{Reasons: []allocator.Reason{{Code: allocator.NoPool, Detail: "waits"}}}, announcedCondition(nil, nil), noon)
 	in = apply(t, in, p)
 	if len(in.Annotations) != 0 || len(in.Status.LoadBalancer.Ingress) != 0 || len(in.Status.Conditions) != 3 {
 		t.Errorf("after all was taken: %+v %+v", in.Annotations, in.Status)
 	}
-	p, _ = servicePatch(serviceOf(in, ""), &allocator.Decision{Reasons: []allocator.Reason{{Code: allocator.NoPool, Detail: "waits"}}}, nil, noon)
+	p, _ = difference(t, in, &allocator.Decision{Reasons: []allocator.Reason{{Code: allocator.NoPool, Detail: "waits"}}}, none, noon)
 	if in = apply(t, in, p); conditionOf(in.Status.Conditions, conditionAnnounced) != nil {
 		t.Error("who holds nothing says nothing of announcing")
 	}
@@ -115,7 +133,7 @@ status:
 func TestFarewellTakesOurMarksOnly(t *testing.T) {
 	in := from[corev1.Service](t, fullService)
 	d := held("192.0.2.1")
-	p, _ := servicePatch(serviceOf(in, ""), d, nil, noon)
+	p, _ := difference(t, in, d, none, noon)
 	in = apply(t, in, p)
 	in.Status.Conditions = append(in.Status.Conditions, metav1.Condition{Type: "theirs"})
 	in.Spec.Type = corev1.ServiceTypeClusterIP
@@ -143,7 +161,7 @@ func TestEventsAreNewsOnly(t *testing.T) {
 		if len(got) != len(s.want) || len(got) > 0 && got[0] != s.want[0] {
 			t.Errorf("step %d: %+v, want %+v", i, got, s.want)
 		}
-		p, _ := servicePatch(view, s.d, nil, noon)
+		p, _ := difference(t, in, s.d, none, noon)
 		in = apply(t, in, p)
 	}
 	unserved := []allocator.Reason{{Code: allocator.NoEndpoints}, {Code: allocator.NoNode}}
@@ -153,7 +171,7 @@ func TestEventsAreNewsOnly(t *testing.T) {
 	if got := sayings(view, still, unserved); len(got) != 1 || got[0].reason != eventUnserved {
 		t.Errorf("not announced: %+v", got)
 	}
-	p, _ := servicePatch(view, still, unserved, noon)
+	p, _ := difference(t, in, still, announcedCondition(unserved, nil), noon)
 	in = apply(t, in, p)
 	if got := sayings(serviceOf(in, ""), still, unserved); len(got) != 0 {
 		t.Errorf("said again: %+v", got)

@@ -9,8 +9,9 @@ import (
 
 // peer resolves what is written about BGP, when something of it is another than
 // before: it tells the sessions of this node, and adds what became of the
-// advertisements to the changes. An advertisement that came to be refused stays as it
-// was in use, for as long as this process lives: what it was is written nowhere else.
+// advertisements to the changes. Who plans learns it through the belief. An
+// advertisement that came to be refused stays as it was in use, for as long as this
+// process lives: what it was is written nowhere else.
 func (l *round) peer(changes *changes) {
 	if l.peering != nil && !changes.peering {
 		return
@@ -21,22 +22,21 @@ func (l *round) peer(changes *changes) {
 			was[a.Name] = a
 		}
 	}
-	facts := l.c.belief.written()
+	facts, state := l.c.belief.written()
 	facts.Before = l.peering
 	l.peering = peering.Resolve(facts)
-	l.unusable = unusable(facts)
-	if l.tenure != nil {
-		l.c.strangers.look(l.unusable)
-	}
+	var became []allocator.Change
 	for _, a := range l.peering.Advertisements {
 		if old, ok := was[a.Name]; !ok || !reflect.DeepEqual(old, a) {
-			changes.facts = append(changes.facts, allocator.PutBGPAdvertisement{BGPAdvertisement: a})
+			became = append(became, allocator.PutBGPAdvertisement{BGPAdvertisement: a})
 		}
 		delete(was, a.Name)
 	}
 	for n := range was {
-		changes.facts = append(changes.facts, allocator.DropBGPAdvertisement{Name: n})
+		became = append(became, allocator.DropBGPAdvertisement{Name: n})
 	}
+	changes.facts = append(changes.facts, became...)
+	l.c.belief.resolve(l.feed, l.peering, state, became, unusable(facts))
 	if sessions := l.peering.Sessions(l.c.Node); first || !reflect.DeepEqual(sessions, l.sessions) {
 		l.sessions = sessions
 		if l.c.Config.Sessions != nil {

@@ -31,7 +31,7 @@ func newBGPBench() *bgpBench {
 	}}
 	c.belief = newBelief(options{namespace: "ours"})
 	c.strangers = newStrangers(c.Config, nil, c.belief)
-	b.round = &round{c: c}
+	b.round = &round{c: c, feed: c.belief.subscribe(false)}
 	return b
 }
 
@@ -45,7 +45,7 @@ func seen[O metav1.Object, F any](b *bgpBench, shelf *shelf[F], reduce func(O) (
 
 // step takes what changed, and returns what became of advertisements.
 func (b *bgpBench) step() []allocator.Change {
-	changes, _ := b.c.belief.take(false)
+	changes, _ := b.feed.take()
 	before := len(changes.facts)
 	b.peer(&changes)
 	return changes.facts[before:]
@@ -82,18 +82,20 @@ func TestSessionsAndRoutesFollowWhatIsWritten(t *testing.T) {
 	// What is not about BGP resolves nothing; what is published resolves and changes nothing.
 	plan := b.peering
 	node(", conditions: [{type: Ready, status: 'True'}]")
-	seen(b, belief.endpoints, endpointsFact, from[discoveryv1.EndpointSlice](t, "metadata: {name: s, labels: {kubernetes.io/service-name: s}}"))
+	if err := (sliceKeeping{belief}).Update(from[discoveryv1.EndpointSlice](t, "metadata: {name: s, labels: {kubernetes.io/service-name: s}}")); err != nil {
+		t.Fatal(err)
+	}
 	if changes = b.step(); len(changes) != 0 || b.peering != plan {
 		t.Errorf("resolved anew for nothing: %+v", changes)
 	}
 	peer("conditions: [{type: Accepted, status: 'True', reason: Accepted, message: '', observedGeneration: 1, lastTransitionTime: null}]")
-	if _, resolved := belief.configs(); resolved {
+	if _, resolved, _ := belief.configs(b.feed, true); resolved {
 		t.Error("a verdict on what was before would be written on what came since")
 	}
 	if changes = b.step(); len(changes) != 0 || len(b.told) != 2 {
 		t.Errorf("after the status was written: %+v, told %+v", changes, b.told)
 	}
-	if _, resolved := belief.configs(); !resolved {
+	if _, resolved, _ := belief.configs(b.feed, true); !resolved {
 		t.Error("nothing came since, and no status is written")
 	}
 
@@ -110,10 +112,10 @@ func TestRefusedAdvertisementStaysInUse(t *testing.T) {
 	}
 	routes := func(in *v1beta1.BGPAdvertisement) { seen(b, b.c.belief.routes, routeAdvertisementOf, in) }
 	verdict := func(r *round) string {
-		all, _ := r.c.belief.configs()
+		all, _, _ := r.c.belief.configs(b.feed, true)
 		for _, o := range all {
 			if o.kind == "bgpadvertisements" {
-				refused, _ := o.judged(r)
+				refused, _ := o.judged(r.snapshot, r.peering)
 				return fmt.Sprint(refused)
 			}
 		}
@@ -175,15 +177,15 @@ func TestSecretIsJudgedWhenLookedAt(t *testing.T) {
 	seen(b, b.c.belief.peers, peerOf, from[v1beta2.BGPPeer](t, "metadata: {name: r}\nspec: {myASN: 64512, peerASN: 64513, peerAddress: 10.0.0.1, passwordSecret: {name: s}}"))
 	b.step()
 	judged := func() string {
-		all, _ := b.c.belief.configs()
+		all, _, _ := b.c.belief.configs(b.feed, true)
 		if len(all) == 0 {
 			return ""
 		}
-		refused, _ := all[0].judged(b.round)
+		refused, _ := all[0].judged(b.snapshot, b.peering)
 		return fmt.Sprint(refused)
 	}
-	if got := judged(); got != "" || !reflect.DeepEqual(b.unusable, []string{"s"}) {
-		t.Errorf("before: %s; to be looked at: %v", got, b.unusable)
+	if got := judged(); got != "" || !reflect.DeepEqual(b.c.belief.unusable, []string{"s"}) {
+		t.Errorf("before: %s; to be looked at: %v", got, b.c.belief.unusable)
 	}
 	for _, c := range []struct{ kind, want string }{{"", "there is no such Secret"}, {"Opaque", "of type Opaque"}} {
 		b.c.belief.meet(map[string]string{"s": c.kind})
@@ -195,8 +197,8 @@ func TestSecretIsJudgedWhenLookedAt(t *testing.T) {
 	seen(b, b.c.belief.passwords, func(in *corev1.Secret) (peering.Secret, bool) { return secretFact(in), true },
 		from[corev1.Secret](t, "metadata: {name: s}\ntype: kubernetes.io/basic-auth\ndata: {password: aHVzaA==}"))
 	b.step()
-	if got := judged(); got != "<nil>" || len(b.unusable) != 0 || b.sessions[0].Password != "hush" {
-		t.Errorf("after it was made: %s %v %+v", got, b.unusable, b.sessions)
+	if got := judged(); got != "<nil>" || len(b.c.belief.unusable) != 0 || b.sessions[0].Password != "hush" {
+		t.Errorf("after it was made: %s %v %+v", got, b.c.belief.unusable, b.sessions)
 	}
 }
 
@@ -251,10 +253,10 @@ func TestSecretChangesWhileInUse(t *testing.T) {
 			t.Errorf("%s: the speaker knows %+v", c.what, told)
 		}
 		verdict := ""
-		all, _ := b.c.belief.configs()
+		all, _, _ := b.c.belief.configs(b.feed, true)
 		for _, o := range all {
 			if o.name == "r" {
-				refused, _ := o.judged(b.round)
+				refused, _ := o.judged(b.snapshot, b.peering)
 				verdict = fmt.Sprint(refused)
 			}
 		}

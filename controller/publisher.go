@@ -20,6 +20,8 @@ const (
 	writeLimit   = 10 * time.Second // the longest that one write may take
 	firstBackoff = 100 * time.Millisecond
 	lastBackoff  = 30 * time.Second
+	fencedPause  = time.Second     // after which a write is tried again that may not be sent now
+	sweepPause   = 5 * time.Second // how often doubts are looked at that are nobody's concern
 )
 
 // A target is the object that a write changes.
@@ -34,17 +36,27 @@ type task struct {
 	to      target
 	version string // of the object that the write is made for
 	body    string // what is to be written; equal bodies are the same write
+	urgency urgency
 	lazy    time.Duration
 	takes   []netip.Addr // addresses that the write newly gives to a Service
 	send    func(context.Context) (runtime.Object, error)
 	sent    func(runtime.Object) // the write succeeded, with this answer
 }
 
+// A fence says whether, and until when, writes may be sent. A term is one.
+type fence interface {
+	Held() bool
+	Done() <-chan struct{}
+	Context(limit time.Duration) (context.Context, context.CancelFunc)
+}
+
+var _ fence = (*lease.Term)(nil)
+
 // A publisher writes tasks while a term lasts: several at once, one at a time for
-// each object, and a bad one never stops another. A conflict ends a task: the
-// watch will show what came between, and the loop decides anew.
+// each object, what is urgent first, and a bad one never stops another. A conflict
+// ends a task: the watch will show what came between, and who plans decides anew.
 type publisher struct {
-	term  *lease.Term
+	term  fence
 	log   *slog.Logger
 	stats *counters
 	work  sync.WaitGroup
@@ -52,11 +64,18 @@ type publisher struct {
 	// believed, as of the version. May be nil.
 	conflicted func(kind string, n name, version string)
 
-	mu      sync.Mutex
-	more    *sync.Cond
-	lanes   map[target]*lane
-	queue   []target
-	stopped bool
+	mu       sync.Mutex
+	more     *sync.Cond
+	gate     *gate
+	alarm    *time.Timer // when the gate opens
+	lanes    map[target]*lane
+	queue    queue
+	busy     int              // writes under way
+	patient  int              // of these, such as can wait
+	doubting map[target]*lane // lanes with doubts
+	giving   map[target]*lane // of these, such as may give an address
+	swept    time.Time        // when all of doubting were last looked at
+	stopped  bool
 }
 
 // A lane is what is to be written to one object.
@@ -64,24 +83,30 @@ type lane struct {
 	want     *task
 	busy     bool // a write is under way
 	queued   bool
+	urgency  urgency     // as what it is queued, or under way
+	since    time.Time   // when it came to the queue
 	timer    *time.Timer // when it goes to the queue by itself
 	failures int
 	doubts   []doubt
 }
 
-// A doubt is a write that was sent and whose outcome is not known: it may take
-// effect until the API has given it up.
-type doubt struct {
-	*task
-	until time.Time
-}
-
-func newPublisher(term *lease.Term, log *slog.Logger, stats *counters) *publisher {
-	p := &publisher{term: term, log: log, stats: stats, lanes: map[target]*lane{}}
+func newPublisher(term fence, log *slog.Logger, stats *counters) *publisher {
+	p := &publisher{
+		term: term, log: log, stats: stats, gate: newGate(),
+		lanes: map[target]*lane{}, doubting: map[target]*lane{}, giving: map[target]*lane{},
+	}
 	p.more = sync.NewCond(&p.mu)
 	for range writers {
 		p.work.Go(p.writer)
 	}
+	return p
+}
+
+// share has the publisher pass through a gate that others pass through, too.
+func (p *publisher) share(g *gate) *publisher {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gate = g
 	return p
 }
 
@@ -104,7 +129,13 @@ func (p *publisher) put(t *task) {
 		l.failures = 0
 	}
 	l.want = t
-	if !l.busy && !l.queued && !stays {
+	switch {
+	case l.busy:
+	case l.queued:
+		if t.urgency < l.urgency {
+			p.enqueue(t.to, l)
+		}
+	case !stays:
 		p.schedule(t.to, l)
 	}
 }
@@ -119,21 +150,6 @@ func (p *publisher) drop(to target) {
 	}
 }
 
-// doubtful returns the writes whose outcome is not known.
-func (p *publisher) doubtful(now time.Time) (out []doubt) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for to, l := range p.lanes {
-		if len(l.doubts) == 0 {
-			continue
-		}
-		l.forgive(now)
-		out = append(out, l.doubts...)
-		p.tidy(to, l)
-	}
-	return out
-}
-
 // stop lets the writes under way end, sends no others, and tells whether the
 // outcome of all is known.
 func (p *publisher) stop() (settled bool) {
@@ -142,7 +158,10 @@ func (p *publisher) stop() (settled bool) {
 	p.more.Broadcast()
 	p.mu.Unlock()
 	p.work.Wait()
-	return len(p.doubtful(time.Now())) == 0
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forgive(p.doubting, time.Now())
+	return len(p.doubting) == 0
 }
 
 // schedule sends what is wanted as soon as it is due.
@@ -159,8 +178,7 @@ func (p *publisher) enqueue(to target, l *lane) {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	l.queued = true
-	p.queue = append(p.queue, to)
+	p.queue.add(to, l, time.Now())
 	p.more.Signal()
 }
 
@@ -205,31 +223,55 @@ func (p *publisher) writer() {
 	}
 }
 
-// next waits for a task, and notes that it is being sent.
+// next waits for a task that may be sent, and notes that it is being sent.
 func (p *publisher) next() (target, *lane, *task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for {
-		for len(p.queue) == 0 && !p.stopped {
-			p.more.Wait()
-		}
-		if p.stopped {
-			return target{}, nil, nil
-		}
-		to := p.queue[0]
-		p.queue = p.queue[1:]
-		l := p.lanes[to]
+	for !p.stopped {
+		to, l := p.pick()
 		if l == nil {
+			p.more.Wait()
 			continue
 		}
-		l.queued = false
 		if l.want == nil {
 			p.tidy(to, l)
 			continue
 		}
-		l.busy = true
+		p.note(l, +1)
 		l.doubts = append(l.doubts, doubt{l.want, time.Now().Add(2 * writeLimit)})
+		p.doubt(to, l)
 		return to, l, l.want
+	}
+	return target{}, nil, nil
+}
+
+// pick returns the next lane, unless the gate is closed or as much is under way as
+// may be.
+func (p *publisher) pick() (target, *lane) {
+	in, width := p.gate.open()
+	if in > 0 {
+		if p.alarm == nil {
+			p.alarm = time.AfterFunc(in, func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.alarm = nil
+				p.more.Broadcast()
+			})
+		}
+		return target{}, nil
+	}
+	if p.busy >= width {
+		return target{}, nil
+	}
+	return p.queue.take(p.patient < max(width-reserved, 1))
+}
+
+// note counts a write that begins, or has ended.
+func (p *publisher) note(l *lane, by int) {
+	l.busy = by > 0
+	p.busy += by
+	if l.urgency.patient() {
+		p.patient += by
 	}
 }
 
@@ -252,19 +294,26 @@ func (p *publisher) write(to target, l *lane, t *task) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l.busy = false
+	p.note(l, -1)
 	p.settle(l, t, err)
+	p.doubt(to, l)
+	paused := p.gate.heed(err)
+	if p.busy < writers-1 {
+		p.more.Broadcast() // there may be room now for more than this writer sends
+	}
 	switch {
+	case paused: // nothing is wrong with it
 	case err == nil, apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
 		l.failures = 0
 		if l.want == t {
 			l.want = nil
 		}
 	case errors.Is(err, errFenced):
-		l.want = nil
+		p.outside(to, l)
+		return
 	default:
 		if l.failures == 0 {
-			p.log.Warn("a write was not accepted, and is tried again", "kind", to.kind, "object", to.name.String(), "err", err)
+			p.log.Warn("a write was not accepted, and is tried again", "kind", to.kind, "object", to.name.String(), "err", cut(err.Error(), sentenceLimit))
 		}
 		if l.want == t {
 			l.failures++
@@ -273,48 +322,27 @@ func (p *publisher) write(to target, l *lane, t *task) {
 			return
 		}
 	}
-	if l.want != nil {
+	switch {
+	case l.want == nil:
+		p.tidy(to, l)
+	case paused:
+		p.queue.back(to, l)
+	default:
 		p.schedule(to, l)
 	}
-	p.tidy(to, l)
 }
 
-// settle removes the doubt about a write that was answered. A success proves that
-// no earlier write for the same version can take effect any more.
-func (p *publisher) settle(l *lane, t *task, err error) {
-	if err == nil {
-		l.doubts = nil
+// outside keeps what may not be sent now: where the term has not ended, a clock was
+// set or the renewal is late, and the fence may be ahead again soon.
+func (p *publisher) outside(to target, l *lane) {
+	select {
+	case <-p.term.Done():
+		l.want = nil
+	default:
+	}
+	if l.want == nil {
+		p.tidy(to, l)
 		return
 	}
-	if !errors.Is(err, errFenced) && !refused(err) {
-		return
-	}
-	for i := len(l.doubts) - 1; i >= 0; i-- {
-		if l.doubts[i].task == t { // the latest sending of it
-			l.doubts = append(l.doubts[:i], l.doubts[i+1:]...)
-			return
-		}
-	}
-}
-
-// refused tells whether the error is the API's word that nothing was written.
-func refused(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return false
-	}
-	code := status.Status().Code
-	return code >= 400 && code < 500
-}
-
-// forgive drops doubts that are too old to matter: the API gives up on a request
-// when the time limit that the request carries is over.
-func (l *lane) forgive(now time.Time) {
-	kept := l.doubts[:0]
-	for _, d := range l.doubts {
-		if now.Before(d.until) {
-			kept = append(kept, d)
-		}
-	}
-	l.doubts = kept
+	p.later(to, l, fencedPause)
 }

@@ -7,7 +7,9 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
+	"holdfast.dev/holdfast/allocator"
 	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
@@ -46,6 +49,11 @@ type statusKind[P statusObject] struct {
 	list func(rest.Result) ([]P, error)
 }
 
+// AnnotationAddresses, on a ServiceL2Status or ServiceBGPStatus: the addresses of the
+// Service that the node answers for, or advertises, sorted, with commas between them.
+// An object without it is of an older version, and is about all addresses.
+const AnnotationAddresses = "holdfast.dev/addresses"
+
 // statuses keeps the objects of one kind of this node as they should be, and removes
 // those of a node that is out of sight for Services that this one has taken over.
 type statuses[P statusObject] struct {
@@ -54,32 +62,43 @@ type statuses[P statusObject] struct {
 	node      string
 	namespace string
 	owner     *metav1.OwnerReference // the pod; nil: not known
-	// now tells what the node says of which Service, and which nodes are in sight;
-	// lists are not changed once told. nil: nothing is said.
-	now    func() (services map[name][]string, sight map[string]bool)
+	// now tells what the node says of which Service, and which nodes are in sight
+	// (nil: as before): what has changed, or with whole all. nil: nothing is said.
+	now    func(whole bool) (services map[name]allocator.Report, sight map[string]bool)
 	log    *slog.Logger
 	stats  *counters
+	gate   *gate
 	change chan struct{}
+	// sighted is told which nodes are in sight, when that is not what it was told last.
+	// May be nil.
+	sighted func(map[string]bool)
 
-	known  map[name]record // own objects, by Service; nil: to be listed
-	listed time.Time       // when they last were
-	sight  map[string]bool // nodes that were in sight at the last round
-	absent map[string]bool // nodes that went out of sight since
+	want   map[name]account           // what the node says; nil: to be asked
+	todo   map[name]bool              // Services whose objects may not be as they should be
+	known  map[name]record            // own objects, by Service; nil: to be listed
+	listed time.Time                  // when they last were
+	sight  map[string]bool            // nodes that were in sight at the last round
+	absent map[string]map[name]string // nodes that went out of sight since, and the names of their objects; nil: to be listed
 }
 
-// A record is what there is to know of an own object: of 10,000 of them only those are
-// made anew, to be compared and written, of which something else is to be said.
+// An account is what an object is to say.
+type account struct {
+	list  []string
+	addrs string
+}
+
+// A record is what there is to know of an own object.
 type record struct {
+	account
 	object string // its name
-	list   []string
-	owned  bool // by this pod
-	placed bool // it names this node
+	owned  bool   // by this pod
+	placed bool   // it names this node
 }
 
 func newStatuses[P statusObject](c Config, kind statusKind[P], client rest.Interface, stats *counters) *statuses[P] {
 	s := &statuses[P]{
-		statusKind: kind, client: client, node: c.Node, namespace: c.Namespace, log: c.Log, stats: stats,
-		change: make(chan struct{}, 1), absent: map[string]bool{},
+		statusKind: kind, client: client, node: c.Node, namespace: c.Namespace, log: c.Log, stats: stats, gate: newGate(),
+		change: make(chan struct{}, 1), todo: map[name]bool{}, absent: map[string]map[name]string{},
 	}
 	if c.PodName != "" && c.PodUID != "" {
 		s.owner = &metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: c.PodName, UID: types.UID(c.PodUID)}
@@ -133,16 +152,13 @@ func (s *statuses[P]) run(ctx context.Context) {
 	}
 }
 
-// round makes the objects what they should be.
+// round makes the objects what they should be. It costs what has changed.
 func (s *statuses[P]) round(ctx context.Context) error {
-	services, sight := s.now()
-	for n := range s.sight {
-		if !sight[n] {
-			s.absent[n] = true
-		}
+	services, sight := s.now(s.want == nil)
+	s.take(services)
+	if sight != nil {
+		s.see(sight)
 	}
-	maps.DeleteFunc(s.absent, func(n string, _ bool) bool { return sight[n] })
-	s.sight = sight
 	if s.known == nil {
 		own, err := s.of(ctx, s.node)
 		if err != nil {
@@ -152,44 +168,133 @@ func (s *statuses[P]) round(ctx context.Context) error {
 		for _, o := range own {
 			s.known[serviceAbout(o)] = s.record(o)
 		}
-	}
-	for _, n := range s.wrong(services) {
-		if err := s.put(ctx, n, services[n]); err != nil {
-			return err
+		for n := range s.known {
+			s.todo[n] = true
+		}
+		for n := range s.want {
+			s.todo[n] = true
+		}
+		for node := range s.absent {
+			s.absent[node] = nil
 		}
 	}
-	if len(s.known) > len(services) { // each of these is known now
-		for n, r := range s.known {
-			if _, still := services[n]; still {
-				continue
-			}
-			if err := s.remove(ctx, r.object); err != nil {
-				return err
-			}
-			delete(s.known, n)
-		}
+	if err := s.work(ctx); err != nil {
+		return err
 	}
-	return s.bury(ctx, services)
+	return s.bury(ctx)
 }
 
-// wrong are the Services whose objects are not there, or not as they should be, sorted.
-func (s *statuses[P]) wrong(services map[name][]string) (all []name) {
-	for n, list := range services {
-		if r, exists := s.known[n]; !exists || !r.right(list) {
-			all = append(all, n)
-		}
+// take takes in what the node says anew.
+func (s *statuses[P]) take(services map[name]allocator.Report) {
+	if s.want == nil {
+		s.want = make(map[name]account, len(services))
 	}
-	slices.SortFunc(all, name.Compare)
-	return all
+	for n, r := range services {
+		if s.todo[n] = true; len(r.Addrs) == 0 {
+			delete(s.want, n)
+			continue
+		}
+		s.want[n] = account{r.On, addressesText(r.Addrs)}
+	}
 }
 
-func (r record) right(list []string) bool {
-	return r.owned && r.placed && slices.Equal(r.list, list)
+func addressesText(addrs []netip.Addr) string {
+	var b []byte
+	for i, a := range addrs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = a.AppendTo(b)
+	}
+	return string(b)
+}
+
+// see takes in which nodes are in sight.
+func (s *statuses[P]) see(sight map[string]bool) {
+	for n := range s.sight {
+		if !sight[n] {
+			s.absent[n] = nil
+		}
+	}
+	maps.DeleteFunc(s.absent, func(n string, _ map[name]string) bool { return sight[n] })
+	s.sight = sight
+	if s.sighted != nil {
+		s.sighted(sight)
+	}
+}
+
+// statusWriters is how many objects are written at once: a node that takes over
+// thousands of addresses says so while it matters.
+const statusWriters = 4
+
+// work writes what is not as it should be, sorted, several at once. What is not done
+// stays to be done.
+func (s *statuses[P]) work(ctx context.Context) error {
+	var names []name
+	for n := range s.todo {
+		want, is := s.want[n]
+		if r, exists := s.known[n]; is == exists && (!is || r.right(want)) {
+			delete(s.todo, n)
+			continue
+		}
+		names = append(names, n)
+	}
+	slices.SortFunc(names, name.Compare)
+	var mu sync.Mutex // over known, todo and what follows
+	var failure error
+	next := func() (n name, r record, exists bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if failure != nil || len(names) == 0 {
+			return name{}, record{}, false
+		}
+		n, names = names[0], names[1:]
+		return n, s.known[n], true
+	}
+	var tasks sync.WaitGroup
+	_, width := s.gate.open()
+	for range min(statusWriters, len(names), width) {
+		tasks.Go(func() {
+			for n, r, more := next(); more; n, r, more = next() {
+				want, is := s.want[n]
+				r, err := s.correct(ctx, n, r, want, is)
+				mu.Lock()
+				switch {
+				case err != nil:
+					failure = err
+				case is:
+					s.known[n] = r
+					delete(s.todo, n)
+				default:
+					delete(s.known, n)
+					delete(s.todo, n)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	tasks.Wait()
+	if len(s.todo) == 0 {
+		s.todo = map[name]bool{} // one that was once long costs each round
+	}
+	return failure
+}
+
+// correct makes one object what it should be; is tells whether there is to be one.
+func (s *statuses[P]) correct(ctx context.Context, of name, r record, want account, is bool) (record, error) {
+	if !is {
+		return r, s.remove(ctx, r.object)
+	}
+	return s.put(ctx, of, r, want)
+}
+
+func (r record) right(a account) bool {
+	return r.owned && r.placed && r.addrs == a.addrs && slices.Equal(r.list, a.list)
 }
 
 func (s *statuses[P]) record(o P) record {
 	node, list := s.said(o)
-	return record{o.GetName(), list, s.owns(o), node == s.node}
+	return record{account{list, o.GetAnnotations()[AnnotationAddresses]}, o.GetName(), s.owns(o), node == s.node}
 }
 
 // owns tells whether an object goes with this pod, if that is known.
@@ -202,53 +307,59 @@ func (s *statuses[P]) owns(o P) bool {
 }
 
 // put makes sure that there is an object for a Service and that it is right.
-func (s *statuses[P]) put(ctx context.Context, of name, list []string) error {
-	want := s.object(of, list)
-	r, exists := s.known[of]
-	if !exists {
+func (s *statuses[P]) put(ctx context.Context, of name, r record, a account) (record, error) {
+	want := s.object(of, a)
+	if r.object == "" {
 		have := s.empty()
 		if err := s.write(ctx, s.client.Post().Namespace(s.namespace).Resource(s.resource).Body(want), have); err != nil {
-			return fmt.Errorf("creating the %s of %s: %w", s.title, of, err)
+			return r, fmt.Errorf("creating the %s of %s: %w", s.title, of, err)
 		}
 		r = s.record(have)
 	}
+	change := map[string]any{}
 	if !r.owned {
-		change := map[string]any{"metadata": map[string]any{"ownerReferences": want.GetOwnerReferences()}}
-		have, err := s.patch(ctx, r.object, "", change)
+		change["ownerReferences"] = want.GetOwnerReferences()
+	}
+	if r.addrs != a.addrs {
+		change["annotations"] = want.GetAnnotations()
+	}
+	if len(change) > 0 {
+		have, err := s.patch(ctx, r.object, "", map[string]any{"metadata": change})
 		if err != nil {
-			return err
+			return r, err
 		}
 		r = s.record(have)
 	}
-	if !r.placed || !slices.Equal(r.list, list) {
+	if !r.placed || !slices.Equal(r.list, a.list) {
 		have, err := s.patch(ctx, r.object, "status", map[string]any{"status": s.body(want)})
 		if err != nil {
-			return err
+			return r, err
 		}
 		r = s.record(have)
 	}
-	if slices.Equal(r.list, list) {
-		r.list = list // the same strings compare faster than equal ones
-	}
-	s.known[of] = r
-	return nil
+	return r, nil
 }
 
 // object is what a Service's object should be. Its name follows from what it is
 // about, so that there is never a second one.
-func (s *statuses[P]) object(of name, list []string) P {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%s\n%s\n%s", s.node, of.Namespace, of.Name) // never fails
+func (s *statuses[P]) object(of name, a account) P {
 	m := metav1.ObjectMeta{
-		Name: fmt.Sprintf("%s%x", s.prefix, h.Sum64()), Namespace: s.namespace,
+		Name: statusName(s.prefix, s.node, of), Namespace: s.namespace,
 		Labels: map[string]string{
 			v1beta1.LabelNode: labelOf(s.node), v1beta1.LabelServiceName: of.Name, v1beta1.LabelServiceNamespace: of.Namespace,
 		},
+		Annotations: map[string]string{AnnotationAddresses: a.addrs},
 	}
 	if s.owner != nil {
 		m.OwnerReferences = []metav1.OwnerReference{*s.owner}
 	}
-	return s.about(m, s.node, of, list)
+	return s.about(m, s.node, of, a.list)
+}
+
+func statusName(prefix, node string, of name) string {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s\n%s\n%s", node, of.Namespace, of.Name) // never fails
+	return fmt.Sprintf("%s%x", prefix, h.Sum64())
 }
 
 // serviceAbout is the Service that an object is about.
@@ -271,19 +382,26 @@ func labelOf(node string) string {
 
 // bury removes what nodes that are out of sight say of Services that this node
 // answers for now.
-func (s *statuses[P]) bury(ctx context.Context, services map[name][]string) error {
+func (s *statuses[P]) bury(ctx context.Context) error {
 	for _, node := range slices.Sorted(maps.Keys(s.absent)) {
-		theirs, err := s.of(ctx, node)
-		if err != nil {
-			return err
-		}
-		for _, o := range theirs {
-			if _, mine := services[serviceAbout(o)]; !mine {
-				continue
-			}
-			if err := s.remove(ctx, o.GetName()); err != nil {
+		if s.absent[node] == nil {
+			theirs, err := s.of(ctx, node)
+			if err != nil {
 				return err
 			}
+			s.absent[node] = make(map[name]string, len(theirs))
+			for _, o := range theirs {
+				s.absent[node][serviceAbout(o)] = o.GetName()
+			}
+		}
+		for n, object := range s.absent[node] {
+			if _, mine := s.want[n]; !mine {
+				continue
+			}
+			if err := s.remove(ctx, object); err != nil {
+				return err
+			}
+			delete(s.absent[node], n)
 		}
 	}
 	return nil
@@ -327,13 +445,15 @@ func (s *statuses[P]) remove(ctx context.Context, object string) error {
 
 // write does one request; the answer goes to into, where that is given.
 func (s *statuses[P]) write(ctx context.Context, r *rest.Request, into runtime.Object) error {
-	ctx, cancel := context.WithTimeout(ctx, writeLimit)
-	defer cancel()
-	result := timed(ctx, r).Do(ctx)
-	err := result.Error()
-	if err == nil && into != nil {
-		err = result.Into(into)
-	}
-	s.stats.wrote(s.resource, err)
-	return err
+	return s.gate.do(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, writeLimit)
+		defer cancel()
+		result := timed(ctx, r).Do(ctx)
+		err := result.Error()
+		if err == nil && into != nil {
+			err = result.Into(into)
+		}
+		s.stats.wrote(s.resource, err)
+		return err
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"holdfast.dev/holdfast/allocator"
 	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
@@ -91,27 +93,48 @@ type statusBench struct {
 	*statusAPI
 	*statuses[*v1beta1.ServiceBGPStatus]
 	services map[name][]string
+	news     map[name]allocator.Report
 }
 
 func (b *statusBench) say(services map[name][]string) {
 	b.mu.Lock()
+	for n := range b.services {
+		b.news[n] = allocator.Report{}
+	}
+	for n, peers := range services {
+		b.news[n] = reportOf(peers)
+	}
 	b.services = services
 	b.mu.Unlock()
 	b.wake()
 }
 
+func reportOf(peers []string) allocator.Report {
+	return allocator.Report{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, On: peers}
+}
+
+// told is what is new, or all.
+func (b *statusBench) told(whole bool) map[name]allocator.Report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	news := b.news
+	b.news = map[name]allocator.Report{}
+	if whole {
+		for n, peers := range b.services {
+			news[n] = reportOf(peers)
+		}
+	}
+	return news
+}
+
 func withStatuses(t *testing.T, do func(t *testing.T, b *statusBench)) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &statusBench{statusAPI: &statusAPI{objects: map[string]*v1beta1.ServiceBGPStatus{}}}
+		b := &statusBench{statusAPI: &statusAPI{objects: map[string]*v1beta1.ServiceBGPStatus{}}, news: map[name]allocator.Report{}}
 		clients, err := newClients(&rest.Config{Host: "http://api", Transport: b.statusAPI})
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.statuses = newBGPStatus(Config{Node: "n1", Namespace: "ours", Log: quiet, Advertised: func() Advertised {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return Advertised{Services: b.services}
-		}}, clients.metallb, newCounters())
+		b.statuses = newBGPStatus(Config{Node: "n1", Namespace: "ours", Log: quiet, Advertised: b.told}, clients.metallb, newCounters())
 		go b.run(t.Context())
 		do(t, b)
 	})
@@ -201,25 +224,46 @@ func TestStatusRetriesAtItsOwnPace(t *testing.T) {
 	})
 }
 
+// A Service that comes to have one address more is said so, in the object that is there.
+func TestStatusNamesTheAddresses(t *testing.T) {
+	withStatuses(t, func(t *testing.T, b *statusBench) {
+		b.say(map[name][]string{web: {"r1"}})
+		b.after(t, time.Second, "web[r1]")
+		b.mu.Lock()
+		b.news[web] = allocator.Report{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}, On: []string{"r1"}}
+		before := b.writes
+		b.mu.Unlock()
+		b.wake()
+		b.after(t, time.Second, "web[r1]")
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, o := range b.objects {
+			if got := o.Annotations[AnnotationAddresses]; got != "192.0.2.1,2001:db8::1" || b.writes != before+1 {
+				t.Errorf("%d writes, and it says %q", b.writes-before, got)
+			}
+		}
+	})
+}
+
 // manyStatuses says of as many Services that two peers are told of them, and has
 // written so.
-func manyStatuses(t testing.TB, n int) (api *statusAPI, s *statuses[*v1beta1.ServiceBGPStatus], services map[name][]string) {
+func manyStatuses(t testing.TB, n int) (api *statusAPI, s *statuses[*v1beta1.ServiceBGPStatus], news *map[name]allocator.Report) {
 	api = &statusAPI{objects: map[string]*v1beta1.ServiceBGPStatus{}}
 	clients, err := newClients(&rest.Config{Host: "http://api", Transport: api})
 	if err != nil {
 		t.Fatal(err)
 	}
-	services = map[name][]string{}
+	told := map[name]allocator.Report{}
 	for i := range n {
-		services[name{Namespace: fmt.Sprint("team", i%50), Name: fmt.Sprint("web", i)}] = []string{"tor1", "tor2"}
+		told[name{Namespace: fmt.Sprint("team", i%50), Name: fmt.Sprint("web", i)}] = reportOf([]string{"tor1", "tor2"})
 	}
 	s = newBGPStatus(Config{
-		Node: "n1", Namespace: "ours", Log: quiet, PodName: "holdfast-x", PodUID: "7", Advertised: func() Advertised { return Advertised{Services: services} },
+		Node: "n1", Namespace: "ours", Log: quiet, PodName: "holdfast-x", PodUID: "7", Advertised: func(bool) map[name]allocator.Report { defer func() { told = nil }(); return told },
 	}, clients.metallb, newCounters())
 	if err := s.round(t.Context()); err != nil || len(api.objects) != n {
 		t.Fatal(len(api.objects), err)
 	}
-	return api, s, services
+	return api, s, &told
 }
 
 // Where nothing is to be said anew, nothing is made to find that out.
@@ -237,12 +281,12 @@ func TestStatusMakesNothingForWhatIsRight(t *testing.T) {
 // What one change among 10,000 Services costs. cpu-us/op is of the whole process, with
 // the API's part, which is played here; the rest of it is for the comparison.
 func BenchmarkOneStatusOf10000(b *testing.B) {
-	api, s, services := manyStatuses(b, 10_000)
+	api, s, news := manyStatuses(b, 10_000)
 	one, writes := name{Namespace: "team7", Name: "web7"}, api.writes
 	before, n := cpuTime(b), 0
 	for b.Loop() {
 		n++
-		services[one] = []string{"tor1", "tor2"}[:2-n%2]
+		*news = map[name]allocator.Report{one: reportOf([]string{"tor1", "tor2"}[:2-n%2])}
 		if err := s.round(b.Context()); err != nil {
 			b.Fatal(err)
 		}

@@ -89,7 +89,8 @@ func (b *belief) meet(types map[string]string) {
 	differs := !maps.Equal(b.strangers, types)
 	if differs {
 		b.strangers = types
-		b.changes.peering, b.changes.configs = true, true
+		b.peeringDiffers()
+		b.note(func(c *changes) { c.configs = true })
 	}
 	b.mu.Unlock()
 	if differs {

@@ -2,13 +2,12 @@ package controller
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
-
 	"holdfast.dev/holdfast/allocator"
+	"holdfast.dev/holdfast/allocator/peering"
 	"holdfast.dev/holdfast/controller/lease"
 )
 
@@ -24,31 +23,52 @@ const (
 	heldBackPause = 200 * time.Millisecond
 )
 
-// A tenure is the loop's work for one term: it plans, and gives the publisher
-// what differs from what is published.
+// A tenure is a leader's work for one term: it plans, and gives the publisher
+// what differs from what is published. It works in a goroutine of its own on a
+// snapshot of its own, made from all facts when the term begins, so that plans of an
+// earlier term are forgotten.
 type tenure struct {
 	c         *Controller
-	term      *lease.Term
+	term      fence
 	publisher *publisher
 	clock     *termClock
-	begun     bool
+	ledSince  time.Time // since when somebody has led without a pause
+	feed      *feed
+	plan      func(*allocator.Snapshot, time.Time) allocator.Planned // allocator.Plan
+
+	snapshot *allocator.Snapshot
+	peering  *peering.Plan     // what the snapshot's BGPAdvertisements come from
+	views    map[name]*service // the Services as the snapshot has them, with what is published beside
 
 	decisions map[name]*allocator.Decision // the latest on each Service
 	waiting   map[allocator.Code]int       // Services that hold nothing, by reason
 	heldBack  map[name]bool                // decisions that wait for the outcome of another write
+	lookAgain time.Time                    // when these are looked at again
 	refused   map[name]string              // what Check said last
 
+	rivals     rivals     // who else writes addresses
+	announcing announcing // what the copies say
+
 	configsDiffer bool      // pools and advertisements must be looked at
-	configsLooked time.Time // when they last were
+	usesDiffer    bool      // how full pools are must be counted
+	configsLooked time.Time // when either last was
 	objects       map[target]bool
+
+	mu    sync.Mutex
+	wrote []wrote // the addresses that were written since the last step
 }
 
 func newTenure(c *Controller, term *lease.Term) *tenure {
 	t := &tenure{
-		c: c, term: term, publisher: newPublisher(term, c.Log, c.stats), clock: newTermClock(c.clock),
-		decisions: map[name]*allocator.Decision{}, waiting: map[allocator.Code]int{},
-		heldBack: map[name]bool{}, refused: map[name]string{}, objects: map[target]bool{},
+		c: c, term: term, publisher: newPublisher(term, c.Log, c.stats).share(c.gate),
+		clock: newTermClock(c.clock), ledSince: term.LedSince(),
+		feed: c.belief.subscribe(true), plan: c.plan,
+		views: map[name]*service{}, decisions: map[name]*allocator.Decision{}, waiting: map[allocator.Code]int{},
+		heldBack: map[name]bool{}, refused: map[name]string{}, objects: map[target]bool{}, rivals: newRivals(),
 	}
+	t.announcing = newAnnouncing(func(s *service, what saying) {
+		c.events.say(event{of: s.name, uid: s.uid, what: what, fence: term})
+	})
 	t.publisher.conflicted = c.conflicted
 	return t
 }
@@ -56,54 +76,143 @@ func newTenure(c *Controller, term *lease.Term) *tenure {
 // now is the time as which plans are made and conditions dated.
 func (t *tenure) now() time.Time { return t.clock.Now() }
 
-// step plans and publishes. It returns when to step again though nothing changes.
-func (t *tenure) step(l *round, changes changes, placement allocator.Placement) (wake time.Time) {
-	began, now := time.Now(), t.now()
-	planned := allocator.Plan(l.snapshot, now)
-	wake = planned.Wake
-	concerned := l.concerned(changes, placement, planned.Decisions)
-	if !t.begun {
-		for n := range l.views {
-			concerned[n] = true
+// run plans and publishes until the term is over.
+func (t *tenure) run(over <-chan struct{}) {
+	defer t.feed.close()
+	defer t.c.strangers.look(nil)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-over:
+			return
+		case <-t.feed.news:
+		case <-t.announcing.news():
+		case <-timer.C:
+		}
+		timer.Stop()
+		if !t.term.Held() { // what there is to take is left where it is
+			timer.Reset(fencedPause)
+			continue
+		}
+		if wake := t.step(); !wake.IsZero() {
+			timer.Reset(max(wake.Sub(t.now()), time.Millisecond))
 		}
 	}
-	t.decide(planned.Decisions, changes)
-	for n := range t.heldBack {
-		concerned[n] = true
-	}
-	clear(t.heldBack)
-	t.c.stats.count(func(s *Stats) {
-		s.Plan.add(time.Since(began))
-		s.Waiting = maps.Clone(t.waiting)
-	})
-
-	doubts := t.doubts(l, began)
-	for i := range planned.Decisions { // holders first
-		if n := planned.Decisions[i].Service; concerned[n] {
-			t.publish(l, n, doubts, now)
-			delete(concerned, n)
-		}
-	}
-	for n := range concerned {
-		t.publish(l, n, doubts, now)
-	}
-	if !t.begun || changes.keys {
-		t.makeKey()
-	}
-	if at := t.configs(l, changes, len(planned.Decisions) > 0, now); sooner(at, wake) {
-		wake = at
-	}
-	if len(t.heldBack) > 0 && sooner(now.Add(heldBackPause), wake) {
-		wake = now.Add(heldBackPause)
-	}
-	t.begun = true
-	return wake
 }
 
-func sooner(a, b time.Time) bool { return !a.IsZero() && (b.IsZero() || a.Before(b)) }
+// step takes in what changed, plans and publishes. It returns when to step again
+// though nothing changes; zero: never.
+func (t *tenure) step() (wake time.Time) {
+	changes, facts := t.feed.take()
+	now := t.now()
+	t.see(changes, now)
+	if facts != nil {
+		facts.Settings = t.c.Settings
+		facts.Settings.LedSince = t.ledSince
+		t.snapshot = allocator.NewSnapshot(*facts)
+	} else if len(changes.facts) > 0 {
+		t.snapshot = t.snapshot.With(changes.facts...)
+	}
+	placement := allocator.Place(t.snapshot) // what is said of Services follows from it, too
+	began := time.Now()
+	planned := t.plan(t.snapshot, now)
+	took := time.Since(began)
+	differs := t.decide(planned.Decisions, changes)
+	t.c.stats.count(func(s *Stats) {
+		s.Plan.add(took)
+		if differs {
+			s.Waiting = maps.Clone(t.waiting)
+		}
+	})
+	concerned := t.concerned(changes, placement, planned.Decisions)
+	t.again(concerned, now)
+	t.publishAll(concerned, planned.Decisions, now)
+	if changes.keys {
+		t.makeKey()
+	}
+	wake = sooner(planned.Wake, t.configs(changes, now))
+	if planned.InFlight > 0 { // its times must be new when it is published
+		wake = sooner(wake, now.Add(time.Second))
+	}
+	if len(t.heldBack) > 0 {
+		wake = sooner(wake, t.lookAgain)
+	}
+	return sooner(sooner(wake, t.rivals.wake()), t.announcing.next)
+}
 
-// decide takes note of decisions.
-func (t *tenure) decide(decisions []allocator.Decision, changes changes) {
+// sooner returns the earlier of two times; the zero one is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// see takes note of what was seen anew.
+func (t *tenure) see(changes changes, now time.Time) {
+	if changes.resolved != nil {
+		t.peering = changes.resolved
+		t.c.strangers.look(changes.unusable)
+	}
+	t.mu.Lock()
+	writes := t.wrote
+	t.wrote = nil
+	t.mu.Unlock()
+	for _, w := range writes {
+		t.rivals.wrote[w.service] = w
+	}
+	for n, s := range changes.services {
+		t.usesDiffer = t.usesDiffer || !t.views[n].sits(s)
+		t.rivals.saw(t.views[n], s, t.decisions[n], now)
+		if s == nil {
+			delete(t.views, n)
+		} else {
+			t.views[n] = s
+		}
+	}
+}
+
+// concerned are the Services about which something may have to be published.
+func (t *tenure) concerned(changes changes, placement allocator.Placement, planned []allocator.Decision) map[name]bool {
+	out := make(map[name]bool, len(changes.services)+len(planned))
+	for n := range changes.services {
+		out[n] = true
+	}
+	for i := range placement.Seats {
+		for _, n := range placement.Seats[i].Services {
+			out[n] = true
+		}
+	}
+	for i := range planned {
+		out[planned[i].Service] = true
+	}
+	return out
+}
+
+// again adds the Services that are to be looked at again by now.
+func (t *tenure) again(concerned map[name]bool, now time.Time) {
+	if len(t.heldBack) > 0 && !now.Before(t.lookAgain) {
+		for n := range t.heldBack {
+			concerned[n] = true
+		}
+		t.lookAgain = now.Add(heldBackPause)
+	}
+	t.rivals.due(now, func(n name) { concerned[n] = true })
+	t.announcing.again(concerned, now)
+}
+
+// sits tells whether two views of a Service have it sit on the same addresses.
+func (s *service) sits(o *service) bool {
+	if s == nil || o == nil || s.fact == nil || o.fact == nil {
+		return (s == nil || s.fact == nil) == (o == nil || o.fact == nil)
+	}
+	return slices.Equal(s.fact.Holds, o.fact.Holds) &&
+		slices.EqualFunc(s.fact.Record.Kept, o.fact.Record.Kept, func(a, b allocator.Timer) bool { return a.Addr == b.Addr })
+}
+
+// decide takes note of decisions. It tells whether who waits for what may be another.
+func (t *tenure) decide(decisions []allocator.Decision, changes changes) (differs bool) {
 	for n, s := range changes.services {
 		if !s.ours() {
 			t.note(n, nil)
@@ -113,10 +222,12 @@ func (t *tenure) decide(decisions []allocator.Decision, changes changes) {
 	for i := range decisions {
 		t.note(decisions[i].Service, &decisions[i])
 	}
+	return len(decisions)+len(changes.services) > 0
 }
 
 func (t *tenure) note(n name, d *allocator.Decision) {
-	if code, waits := waitingFor(t.decisions[n]); waits {
+	old := t.decisions[n]
+	if code, waits := waitingFor(old); waits {
 		if t.waiting[code]--; t.waiting[code] == 0 {
 			delete(t.waiting, code)
 		}
@@ -126,7 +237,11 @@ func (t *tenure) note(n name, d *allocator.Decision) {
 	}
 	if d == nil {
 		delete(t.decisions, n)
+		t.usesDiffer = t.usesDiffer || old != nil
 		return
+	}
+	if old == nil || !slices.Equal(old.Holds, d.Holds) || len(old.Record.Kept) != len(d.Record.Kept) {
+		t.usesDiffer = true
 	}
 	kept := *d // the slice that it came in is not kept alive
 	t.decisions[n] = &kept
@@ -137,134 +252,4 @@ func waitingFor(d *allocator.Decision) (allocator.Code, bool) {
 		return "", false
 	}
 	return d.Reasons[0].Code, true
-}
-
-// publish hands the publisher what is to be written to one Service, if anything.
-func (t *tenure) publish(l *round, n name, doubts map[netip.Addr][]name, now time.Time) {
-	to, view := target{"services", n}, l.views[n]
-	switch {
-	case view == nil:
-		t.publisher.drop(to)
-	case view.fact == nil:
-		t.write(farewellPatch(view), to, view, nil, nil, 0)
-	case view.fact.Foreign || t.decisions[n] == nil:
-		t.publisher.drop(to)
-	default:
-		t.publishDecision(l, view, t.decisions[n], doubts, now)
-	}
-}
-
-func (t *tenure) publishDecision(l *round, view *service, d *allocator.Decision, doubts map[netip.Addr][]name, now time.Time) {
-	to := target{"services", view.name}
-	remarks := l.snapshot.Remarks(view.name)
-	p, conditionsOnly := servicePatch(view, d, remarks, now)
-	if p.empty() {
-		t.publisher.drop(to)
-		return
-	}
-	for _, a := range takes(d.Holds, view.fact.Holds) {
-		for _, other := range doubts[a] {
-			if other != view.name && (t.decisions[other] == nil || !slices.Contains(t.decisions[other].Holds, a)) {
-				t.heldBack[view.name] = true
-				t.publisher.drop(to)
-				return
-			}
-		}
-	}
-	if err := allocator.Check(l.snapshot, *d, now); err != nil {
-		t.refuse(l, view, d, err)
-		t.publisher.drop(to)
-		return
-	}
-	delete(t.refused, view.name)
-	lazy := time.Duration(0)
-	if held := conditionOf(view.conditions, conditionHeld); conditionsOnly && held != nil && held.Message == heldCondition(d).Message {
-		lazy = conditionPause
-	}
-	t.write(p, to, view, d, remarks, lazy)
-}
-
-// write hands one patch of a Service to the publisher.
-func (t *tenure) write(p patch, to target, view *service, d *allocator.Decision, remarks []allocator.Reason, lazy time.Duration) {
-	if p.empty() {
-		t.publisher.drop(to)
-		return
-	}
-	w, err := p.write(t.c.clients.core, to, lazy)
-	if err != nil {
-		t.c.Log.Error("a write could not be put together", "service", to.name.String(), "err", err)
-		return
-	}
-	if d != nil {
-		w.takes = takes(d.Holds, view.fact.Holds)
-	}
-	w.sent = func(answer runtime.Object) {
-		t.c.store("services").answered(answer)
-		if d != nil {
-			t.tell(view, d, remarks)
-		}
-	}
-	t.publisher.put(w)
-}
-
-// tell says what a write did: by Events, a line of the log, and counters.
-func (t *tenure) tell(before *service, d *allocator.Decision, remarks []allocator.Reason) {
-	for _, what := range sayings(before, d, remarks) {
-		t.c.events.say(event{of: before.name, uid: before.uid, what: what, fence: t.term})
-		if what.warning {
-			t.c.Log.Warn("a Service needs attention", "service", before.name.String(), "reason", what.reason, "message", what.text)
-		}
-	}
-	if slices.Equal(before.fact.Holds, d.Holds) {
-		return
-	}
-	t.c.Log.Info("addresses changed", "service", before.name.String(), "before", before.fact.Holds, "now", d.Holds, "why", sentences(d.Steps))
-	t.c.stats.count(func(s *Stats) {
-		for _, r := range d.Steps {
-			code := r.Code
-			if r.Why != "" {
-				code += "/" + r.Why
-			}
-			s.Moves[code]++
-		}
-	})
-}
-
-// refuse notes a decision that must not be written: it would break a promise, so
-// something is wrong with this program.
-func (t *tenure) refuse(l *round, view *service, d *allocator.Decision, err error) {
-	if t.refused[view.name] == err.Error() {
-		return
-	}
-	t.refused[view.name] = err.Error()
-	t.c.stats.count(func(s *Stats) { s.Refused++ })
-	group := map[string]any{}
-	for _, a := range slices.Concat(view.fact.Holds, d.Holds) {
-		for _, n := range l.snapshot.Holders(a) {
-			if s := l.views[n]; s != nil && s.fact != nil {
-				group[n.String()] = *s.fact
-			}
-		}
-	}
-	t.c.Log.Error("a decision was refused and not written: a defect of holdfast, please report this line", "service", view.name.String(), "err", err,
-		"before", *view.fact, "after", *d, "group", group)
-}
-
-// doubts returns the addresses that a write whose outcome is not known may yet
-// give to a Service, with that Service.
-func (t *tenure) doubts(l *round, now time.Time) map[netip.Addr][]name {
-	var out map[netip.Addr][]name
-	for _, d := range t.publisher.doubtful(now) {
-		view := l.views[d.to.name]
-		if len(d.takes) == 0 || view == nil || view.version != d.version {
-			continue // it cannot take effect: the object has moved on
-		}
-		if out == nil {
-			out = map[netip.Addr][]name{}
-		}
-		for _, a := range d.takes {
-			out[a] = append(out[a], d.to.name)
-		}
-	}
-	return out
 }

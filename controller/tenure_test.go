@@ -14,26 +14,26 @@ import (
 )
 
 // ruling runs do with a tenure over the Services, all of namespace n.
-func ruling(t *testing.T, server *slowServer, services []*corev1.Service, do func(*tenure, *round)) {
+func ruling(t *testing.T, server *slowServer, services []*corev1.Service, do func(*tenure)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := &Controller{Config: Config{Log: quiet, Namespace: "holdfast-system"}, stats: newCounters(), clock: newAPIClock()}
+		c := &Controller{Config: Config{Log: quiet, Namespace: "holdfast-system"}, stats: newCounters(), clock: newAPIClock(), gate: newGate(), plan: allocator.Plan}
 		c.belief = newBelief(options{})
 		c.clients = &clients{core: server.client(t), metallb: server.client(t)}
 		c.sources = sources(&clients{core: c.clients.core, discovery: c.clients.core, metallb: c.clients.core}, c.belief, c.Namespace)
 		c.events = newRecorder(c.clients.core, "node1", quiet, c.stats)
 		leading(t, &soleLease{}, func(term *lease.Term) {
-			l := &round{c: c, views: map[name]*service{}, tenure: newTenure(c, term)}
+			tn := newTenure(c, term)
 			facts := allocator.Facts{Pools: []allocator.Pool{{Name: "p", Addresses: []string{"192.0.2.1/32"}, AutoAssign: true}}}
 			for _, s := range services {
 				v := serviceOf(s, "")
-				l.views[v.name] = v
+				tn.views[v.name] = v
 				facts.Services = append(facts.Services, *v.fact)
 			}
-			l.snapshot = allocator.NewSnapshot(facts)
-			allocator.Place(l.snapshot)
-			do(l.tenure, l)
-			l.tenure.publisher.stop()
+			tn.snapshot = allocator.NewSnapshot(facts)
+			allocator.Place(tn.snapshot)
+			do(tn)
+			tn.publisher.stop()
 		})
 	})
 }
@@ -44,32 +44,32 @@ func TestNeverGivesAwayWhatIsInDoubt(t *testing.T) {
 	a := from[corev1.Service](t, "metadata: {name: a, namespace: shop, uid: a, resourceVersion: '5'}\nspec: {type: LoadBalancer, clusterIP: 10.0.0.1, ports: [{port: 80}]}")
 	b := from[corev1.Service](t, "metadata: {name: b, namespace: shop, uid: b, resourceVersion: '6', creationTimestamp: '2026-01-01T00:00:00Z'}\nspec: {type: LoadBalancer, clusterIP: 10.0.0.2, ports: [{port: 80}]}")
 	server := &slowServer{takes: time.Hour, answer: func(*http.Request) (int, string) { return http.StatusOK, "{}" }}
-	ruling(t, server, []*corev1.Service{a, b}, func(tn *tenure, l *round) {
+	ruling(t, server, []*corev1.Service{a, b}, func(tn *tenure) {
 		at := netip.MustParseAddr("192.0.2.1")
 		give := func(n *corev1.Service, doubts map[netip.Addr][]name) {
 			d := held(at.String())
 			d.Service = name{Namespace: "shop", Name: n.Name}
 			tn.decisions[d.Service] = d
-			tn.publishDecision(l, l.views[d.Service], d, doubts, time.Now())
+			tn.publishDecision(tn.views[d.Service], d, doubts, time.Now())
 		}
 		nameA, nameB := name{Namespace: "shop", Name: "a"}, name{Namespace: "shop", Name: "b"}
 		give(a, nil)
 		time.Sleep(time.Second) // it is on its way, and never answered
-		doubts := tn.doubts(l, time.Now())
+		doubts := tn.doubts(time.Now())
 		if len(doubts[at]) != 1 || doubts[at][0] != nameA {
 			t.Fatalf("doubts: %v", doubts)
 		}
 		tn.note(nameA, &allocator.Decision{Service: nameA}) // the plan changed its mind
 		tn.publisher.drop(target{"services", nameA})
-		give(b, tn.doubts(l, time.Now()))
+		give(b, tn.doubts(time.Now()))
 		if !tn.heldBack[nameB] {
 			t.Error("the address was given to another while in doubt")
 		}
 		// The watch shows that a's object has moved on: the write cannot land.
 		a.ResourceVersion = "7"
-		l.views[nameA] = serviceOf(a, "")
+		tn.views[nameA] = serviceOf(a, "")
 		clear(tn.heldBack)
-		give(b, tn.doubts(l, time.Now()))
+		give(b, tn.doubts(time.Now()))
 		if tn.heldBack[nameB] {
 			t.Error("held back though there is no doubt any more")
 		}

@@ -27,9 +27,9 @@ func writtenOf[F any](m *metav1.ObjectMeta, conditions []metav1.Condition, fact 
 // writtenDiffers notes that an object about BGP is believed anew.
 func writtenDiffers[F any](b *belief) func(name, **written[F], **written[F]) {
 	return func(_ name, was, now **written[F]) {
-		b.changes.configs = true
+		b.note(func(c *changes) { c.configs = true })
 		if was == nil || now == nil || !reflect.DeepEqual((*was).fact, (*now).fact) {
-			b.changes.peering = true
+			b.peeringDiffers()
 		}
 	}
 }

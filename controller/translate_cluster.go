@@ -18,14 +18,15 @@ func nodeFact(in *corev1.Node, ignoreExclude bool) allocator.Node {
 	if !ignoreExclude {
 		_, out.Excluded = in.Labels[allocator.LabelExclude]
 	}
-	for _, a := range in.Status.Addresses {
-		if a.Type != corev1.NodeInternalIP {
-			continue
-		}
-		if addr, err := netip.ParseAddr(a.Address); err == nil {
-			out.Addresses = append(out.Addresses, addr.Unmap())
+	for _, a := range in.Status.Addresses { // a hostname may be an address, too
+		addrs := addressesOf([]string{a.Address})
+		out.InUse = append(out.InUse, addrs...)
+		if a.Type == corev1.NodeInternalIP {
+			out.Addresses = append(out.Addresses, addrs...)
 		}
 	}
+	slices.SortFunc(out.InUse, netip.Addr.Compare)
+	out.InUse = slices.Compact(out.InUse)
 	for _, c := range in.Status.Conditions {
 		if c.Type == corev1.NodeNetworkUnavailable {
 			out.Unreachable = c.Status == corev1.ConditionTrue

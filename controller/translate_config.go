@@ -2,6 +2,8 @@ package controller
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,6 +24,10 @@ func poolFact(in *v1beta1.IPAddressPool) (allocator.Pool, error) {
 		AutoAssign:    in.Spec.AutoAssign == nil || *in.Spec.AutoAssign,
 		AvoidBuggyIPs: in.Spec.AvoidBuggyIPs,
 	}
+	if err := sharing(in.Annotations, &out); err != nil {
+		out.Addresses = nil
+		return out, err
+	}
 	allocateTo := in.Spec.AllocateTo
 	if allocateTo == nil {
 		return out, nil
@@ -38,6 +44,27 @@ func poolFact(in *v1beta1.IPAddressPool) (allocator.Pool, error) {
 		return out, err
 	}
 	return out, nil
+}
+
+// sharing reads what a pool's annotations say of how Services share it.
+func sharing(annotations map[string]string, out *allocator.Pool) error {
+	switch across := strings.TrimSpace(annotations[allocator.AnnotationAcross]); across {
+	case "", "false":
+	case "true":
+		out.AcrossNamespaces = true
+	default:
+		return fmt.Errorf("annotation %s is %q: it can be \"true\" or \"false\"", allocator.AnnotationAcross, across)
+	}
+	quota := strings.TrimSpace(annotations[allocator.AnnotationQuota])
+	if quota == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(quota)
+	if err != nil || n < 1 {
+		return fmt.Errorf("annotation %s is %q: it must be a number from 1 on, how many addresses Services of one namespace may be given", allocator.AnnotationQuota, quota)
+	}
+	out.MaxPerNamespace = n
+	return nil
 }
 
 // accepted tells whether the published conditions accept this very definition.

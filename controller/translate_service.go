@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"encoding/json"
 	"maps"
 	"net/netip"
 	"slices"
@@ -36,12 +35,16 @@ type service struct {
 
 	fact *allocator.Service // nil when the Service is not of type LoadBalancer
 
+	externalIPs []netip.Addr // of a Service of any type
+
 	// What is published beside the fact.
-	ingress     int                // entries in status.loadBalancer.ingress
-	conditions  []metav1.Condition // all of them, others' too
+	odd         bool               // status.loadBalancer.ingress says more than the addresses
+	conditions  []metav1.Condition // all but the record, others' too
+	recorded    bool               // there is a record
 	fromPool    string
 	fromPoolOld bool
-	record      string // the annotation as it stands
+	oldRecord   bool   // the annotation of an earlier version is there
+	writer      string // who wrote the status last, as writerOf names it
 }
 
 // ours tells whether addresses of the Service are for us to decide.
@@ -50,26 +53,43 @@ func (s *service) ours() bool { return s != nil && s.fact != nil && !s.fact.Fore
 // serviceOf reads a Service; nil when it does not matter to us.
 func serviceOf(in *corev1.Service, class string) *service {
 	out := &service{
-		name:       allocator.ServiceName{Namespace: in.Namespace, Name: in.Name},
-		uid:        string(in.UID),
-		version:    in.ResourceVersion,
-		ingress:    len(in.Status.LoadBalancer.Ingress),
-		conditions: in.Status.Conditions,
-		fromPool:   in.Annotations[fromPoolAnnotation],
-		record:     in.Annotations[allocator.RecordAnnotation],
+		name:        allocator.ServiceName{Namespace: in.Namespace, Name: in.Name},
+		uid:         string(in.UID),
+		version:     in.ResourceVersion,
+		odd:         odd(in.Status.LoadBalancer.Ingress),
+		recorded:    conditionOf(in.Status.Conditions, conditionRecord) != nil,
+		fromPool:    in.Annotations[fromPoolAnnotation],
+		externalIPs: addressesOf(in.Spec.ExternalIPs),
+		writer:      writerOf(in.ManagedFields),
 	}
+	out.conditions = slices.DeleteFunc(slices.Clone(in.Status.Conditions), func(c metav1.Condition) bool { return c.Type == conditionRecord })
 	_, out.fromPoolOld = in.Annotations[fromPoolAnnotationOld]
+	_, out.oldRecord = in.Annotations[oldRecordAnnotation]
 	if in.Spec.Type != corev1.ServiceTypeLoadBalancer {
-		if out.record == "" && conditionOf(out.conditions, conditionHeld) == nil && conditionOf(out.conditions, conditionAnnounced) == nil {
+		if !out.recorded && !out.oldRecord && len(out.externalIPs) == 0 && conditionOf(out.conditions, conditionHeld) == nil && conditionOf(out.conditions, conditionAnnounced) == nil {
 			return nil
 		}
 		return out
 	}
 	out.fact = serviceFact(in, class)
-	if out.fact.Foreign && len(out.fact.Holds) == 0 {
+	if out.fact.Foreign && len(out.fact.Holds)+len(out.externalIPs) == 0 {
 		return nil
 	}
 	return out
+}
+
+// odd tells whether entries of status.loadBalancer.ingress are others than we write:
+// one a plain address, each once.
+func odd(ingress []corev1.LoadBalancerIngress) bool {
+	seen := map[netip.Addr]bool{}
+	for _, i := range ingress {
+		a, err := netip.ParseAddr(i.IP)
+		if err != nil || seen[a] || i.Hostname != "" || len(i.Ports) > 0 || i.IPMode != nil && *i.IPMode != corev1.LoadBalancerIPModeVIP {
+			return true
+		}
+		seen[a] = true
+	}
+	return false
 }
 
 // serviceFact translates a Service of type LoadBalancer.
@@ -98,15 +118,12 @@ func serviceFact(in *corev1.Service, class string) *allocator.Service {
 		out.Ports = append(out.Ports, allocator.Port{Protocol: protocol, Number: uint16(p.Port)})
 	}
 	for _, i := range in.Status.LoadBalancer.Ingress {
-		if a, err := netip.ParseAddr(i.IP); err == nil {
+		if a, err := netip.ParseAddr(i.IP); err == nil && !slices.Contains(out.Holds, a.Unmap()) {
 			out.Holds = append(out.Holds, a.Unmap())
 		}
 	}
-	if text := in.Annotations[allocator.RecordAnnotation]; text != "" {
-		// A record that cannot be read (somebody edited it) is no record.
-		if json.Unmarshal([]byte(text), &out.Record) != nil {
-			out.Record = allocator.Record{}
-		}
+	if out.Record = recordIn(in.Status.Conditions); out.Record.IsZero() && out.Record.Written.IsZero() {
+		out.Record = oldRecord(in.Annotations[oldRecordAnnotation], out.Holds)
 	}
 	return out
 }

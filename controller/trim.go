@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"holdfast.dev/holdfast/allocator"
@@ -18,10 +17,13 @@ import (
 func trim(in any) (any, error) {
 	switch o := in.(type) {
 	case *corev1.Service:
+		writer := lastWriter(o.ManagedFields)
 		trimMeta(&o.ObjectMeta)
 		o.Annotations = keep(o.Annotations, readAnnotations...)
 		if o.Spec.Type != corev1.ServiceTypeLoadBalancer {
-			o.Labels, o.Spec = nil, corev1.ServiceSpec{Type: o.Spec.Type}
+			o.Labels, o.Spec = nil, corev1.ServiceSpec{Type: o.Spec.Type, ExternalIPs: o.Spec.ExternalIPs}
+		} else {
+			o.ManagedFields = writer
 		}
 	case *corev1.Node:
 		trimMeta(&o.ObjectMeta)
@@ -40,17 +42,9 @@ func trim(in any) (any, error) {
 			}
 		}
 		o.Data = data
-	case *discoveryv1.EndpointSlice:
-		trimMeta(&o.ObjectMeta)
-		o.Annotations, o.Ports = nil, nil
-		o.Labels = keep(o.Labels, discoveryv1.LabelServiceName)
-		for i := range o.Endpoints {
-			e := &o.Endpoints[i]
-			e.TargetRef, e.DeprecatedTopology, e.Zone, e.Hints, e.Hostname = nil, nil, nil, nil, nil
-		}
 	case *v1beta1.IPAddressPool:
 		trimMeta(&o.ObjectMeta)
-		o.Annotations = nil
+		o.Annotations = keep(o.Annotations, allocator.AnnotationAcross, allocator.AnnotationQuota)
 	case *v1beta1.L2Advertisement:
 		trimMeta(&o.ObjectMeta)
 		o.Annotations = nil
@@ -81,7 +75,7 @@ var readAnnotations = []string{
 	allocator.PrefixMetalLB + allocator.AnnotationAddresses, allocator.PrefixMetalLBOld + allocator.AnnotationAddresses,
 	allocator.PrefixMetalLB + allocator.AnnotationPool, allocator.PrefixMetalLBOld + allocator.AnnotationPool,
 	allocator.PrefixMetalLB + allocator.AnnotationShare, allocator.PrefixMetalLBOld + allocator.AnnotationShare,
-	fromPoolAnnotation, fromPoolAnnotationOld, allocator.RecordAnnotation, allocator.AnnotationAnnounceAs,
+	fromPoolAnnotation, fromPoolAnnotationOld, oldRecordAnnotation, allocator.AnnotationAnnounceAs,
 }
 
 // keep returns the named entries of a map.

@@ -56,7 +56,7 @@ func sources(c *clients, b *belief, namespace string) []source {
 			func(in *corev1.Namespace) (allocator.Namespace, bool) { return namespaceFact(in), true })},
 		{"nodes", false, everywhere(c.core, "nodes"), &corev1.Node{}, keepOf(b, b.nodes,
 			func(in *corev1.Node) (allocator.Node, bool) { return nodeFact(in, b.ignoreExclude), true })},
-		{"endpointslices", false, everywhere(c.discovery, "endpointslices"), &discoveryv1.EndpointSlice{}, keepOf(b, b.endpoints, endpointsFact)},
+		{slicesKind, false, everywhere(c.discovery, slicesKind), &discoveryv1.EndpointSlice{}, sliceKeeping{b}},
 		{"secrets", false, cache.NewListWatchFromClient(c.core, "secrets", namespace, fields.OneTermEqualSelector("metadata.name", keySecret)), &corev1.Secret{},
 			keepOf(b, b.keys, func(in *corev1.Secret) ([]byte, bool) { return in.Data[keyEntry], true })},
 		{"bgppeers", false, at(c.metallb2, "bgppeers"), &v1beta2.BGPPeer{}, keepOf(b, b.peers, peerOf)},

@@ -1,10 +1,8 @@
 package speaker
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"holdfast.dev/holdfast/allocator"
@@ -59,35 +57,43 @@ func (b *billboard) remove(s allocator.ServiceName, addr netip.Addr) {
 	}
 }
 
-// news are, by Service, the names of the peers to which this node advertises one of
-// its addresses, sorted, where that may have changed since the last time; none: to
-// nobody any more. A peer without a session, or of the other family, gets nothing.
-func (r *routes) news(peers []bgp.Peer) map[allocator.ServiceName][]string {
+// news are, by Service, what this node advertises of it, where that may have changed
+// since the last time, or with whole of all; no addresses: nothing any more. A peer
+// without a session, or of the other family, gets nothing.
+func (r *routes) news(peers []bgp.Peer, whole bool) map[allocator.ServiceName]allocator.Report {
 	gets := make([]receiver, len(peers)) // in the order of their names
 	for i, p := range peers {
 		gets[i] = receiver{p.Name, p.IPv4, p.IPv6}
 	}
 	if !slices.Equal(gets, r.board.gets) {
-		r.board.gets = gets
+		r.board.gets, whole = gets, true
+	}
+	if whole {
 		for s := range r.board.of {
 			r.board.stale[s] = true
 		}
 	}
-	out := make(map[allocator.ServiceName][]string, len(r.board.stale))
+	out := make(map[allocator.ServiceName]allocator.Report, len(r.board.stale))
 	for s := range r.board.stale {
-		out[s] = r.receivers(s)
+		out[s] = r.report(s)
 	}
-	clear(r.board.stale)
+	r.board.stale = map[allocator.ServiceName]bool{} // clear would cost as much as the longest list yet
 	return out
 }
 
-func (r *routes) receivers(s allocator.ServiceName) (names []string) {
-	for _, to := range r.board.gets {
-		if slices.ContainsFunc(r.board.of[s], func(a netip.Addr) bool { return r.paths[a].tells(to) }) {
-			names = append(names, to.name)
+func (r *routes) report(s allocator.ServiceName) (out allocator.Report) {
+	for _, a := range r.board.of[s] {
+		if slices.ContainsFunc(r.board.gets, r.paths[a].tells) {
+			out.Addrs = append(out.Addrs, a)
 		}
 	}
-	return names
+	slices.SortFunc(out.Addrs, netip.Addr.Compare)
+	for _, to := range r.board.gets {
+		if slices.ContainsFunc(out.Addrs, func(a netip.Addr) bool { return r.paths[a].tells(to) }) {
+			out.On = append(out.On, to.name)
+		}
+	}
+	return out
 }
 
 // tells tells whether a peer is told of an address.
@@ -98,29 +104,11 @@ func (p *path) tells(to receiver) bool {
 	return slices.ContainsFunc(p.told, gets) || slices.ContainsFunc(p.drains, func(d drain) bool { return gets(d.Route) })
 }
 
-// said is what [Speaker.Advertised] has returned.
-type said struct {
-	mu  sync.Mutex
-	all map[allocator.ServiceName][]string
-}
-
-// Advertised returns by Service the names of the BGP peers to which this node
-// advertises one of its addresses, sorted: those whose session is for its family,
-// whether it is established or not.
-func (s *Speaker) Advertised() map[allocator.ServiceName][]string {
-	s.said.mu.Lock()
-	defer s.said.mu.Unlock()
-	var news map[allocator.ServiceName][]string
-	s.ask(func(time.Time) { news = s.routes.news(s.roster.peers) })
-	if s.said.all == nil {
-		s.said.all = map[allocator.ServiceName][]string{}
-	}
-	for name, peers := range news {
-		if len(peers) == 0 {
-			delete(s.said.all, name)
-			continue
-		}
-		s.said.all[name] = peers
-	}
-	return maps.Clone(s.said.all)
+// Advertised returns by Service what this node advertises of it and the names of the
+// BGP peers to which it does, sorted: those whose session is for its family, whether
+// it is established or not. It returns what may have changed since it was last asked,
+// or with whole everything.
+func (s *Speaker) Advertised(whole bool) (news map[allocator.ServiceName]allocator.Report) {
+	s.ask(func(time.Time) { news = s.routes.news(s.roster.peers, whole) })
+	return news
 }

@@ -2,7 +2,6 @@ package speaker
 
 import (
 	"container/heap"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -48,6 +47,7 @@ type core struct {
 	waiting map[healthPort]map[netip.Addr]bool // seats that wait for a port
 	dirty   map[netip.Addr]bool
 	timers  timers
+	roll    roll
 	out     orders
 }
 
@@ -112,7 +112,7 @@ func newCore(node string, life uint64, times Times) *core {
 		ledger: newLedger(node, life), members: map[string]bool{}, vouched: map[string]time.Time{}, departed: map[string]time.Time{},
 		macs: map[string]string{}, inquests: map[string]*inquest{},
 		ok: map[healthPort]time.Time{}, waiting: map[healthPort]map[netip.Addr]bool{},
-		dirty: map[netip.Addr]bool{},
+		dirty: map[netip.Addr]bool{}, roll: newRoll(),
 	}
 }
 
@@ -131,7 +131,7 @@ func (c *core) place(now time.Time, p allocator.Placement) {
 		c.unwait(s)
 		if s.held != nil {
 			c.assign(s, next.Services)
-			c.out.roll = true
+			c.rolls(next.Addr)
 		}
 		s.replace(now, c.node, next, c.ok, c.times.Dwell)
 		c.wait(now, s)
@@ -205,7 +205,8 @@ func (c *core) receive(now time.Time, m message) {
 // announced takes in that an address is on the wire.
 func (c *core) announced(now time.Time, addr netip.Addr) {
 	if s := c.held[addr]; s != nil && !s.held.announced {
-		s.held.announced, c.out.roll = true, true
+		s.held.announced = true
+		c.rolls(addr)
 		c.claim(s)
 		c.tellTaken(now, s)
 		c.dirty[addr] = true
@@ -340,17 +341,6 @@ func (c *core) entries() []layer2.Entry {
 		all = append(all, c.entry(s))
 	}
 	return all
-}
-
-// announcements are the addresses that this node answers for on the wire, and the
-// nodes in sight.
-func (c *core) announcements() (all []Announcement, sight []string) {
-	for addr, s := range c.held {
-		if s.held.announced {
-			all = append(all, Announcement{addr, s.Services, c.entry(s).Interfaces})
-		}
-	}
-	return all, append(slices.Collect(maps.Keys(c.members)), c.node)
 }
 
 // stuck counts the addresses that somebody else could take and has not taken.

@@ -104,7 +104,8 @@ func (c *core) mind(now time.Time, s *seat, v *view) {
 // keep decides for an address that this node answers for.
 func (c *core) keep(now time.Time, s *seat, v *view) {
 	if was := s.held.interfaces; !slices.Equal(was, c.entry(s).Interfaces) {
-		c.out.set, c.out.roll = true, true
+		c.out.set = true
+		c.rolls(s.Addr)
 	}
 	own, claimed := c.ledger.own.claims[s.Addr]
 	if v.owner == c.node {
@@ -274,7 +275,8 @@ func (c *core) drop(s *seat) {
 	s.held = nil
 	delete(c.held, s.Addr)
 	c.ledger.withdraw(s.Addr, false)
-	c.out.set, c.out.roll = true, true
+	c.out.set = true
+	c.rolls(s.Addr)
 }
 
 // assign notes Services that came to an address which this node answers for.

@@ -215,12 +215,12 @@ func TestAdvertisedToTheEnd(t *testing.T) {
 	j.place(false, gone)
 	j.decide()
 	peers := []bgp.Peer{{Name: "t0", IPv4: true}, {Name: "t1", IPv4: true}}
-	if got := j.r.news(peers); !slices.Equal(got[web[0]], []string{"t0", "t1"}) {
+	if got := j.r.news(peers, false); !slices.Equal(got[web[0]].On, []string{"t0", "t1"}) {
 		t.Errorf("while routers are asked to leave, says %v", got)
 	}
 	j.now = j.now.Add(testDrain)
 	j.decide()
-	if got := j.r.news(peers); len(got) != 1 || len(got[web[0]]) > 0 {
+	if got := j.r.news(peers, false); len(got) != 1 || len(got[web[0]].Addrs) > 0 {
 		t.Errorf("after that, says %v", got)
 	}
 }
@@ -229,11 +229,24 @@ func TestAdvertisedToTheEnd(t *testing.T) {
 func TestAlwaysSaysWhoIsTold(t *testing.T) {
 	routing(t, func(t *testing.T, s *Speaker, _ *scribe) {
 		web, dns := allocator.ServiceName{Namespace: "shop", Name: "web"}, allocator.ServiceName{Namespace: "shop", Name: "dns"}
+		heard := map[allocator.ServiceName][]string{}
 		says := func(when string, want map[allocator.ServiceName][]string) {
 			t.Helper()
 			synctest.Wait()
-			if got := s.Advertised(); !maps.EqualFunc(got, want, slices.Equal) {
-				t.Errorf("%s, says %v; want %v", when, got, want)
+			for n, r := range s.Advertised(false) {
+				if heard[n] = r.On; len(r.Addrs) == 0 {
+					delete(heard, n)
+				}
+			}
+			whole := map[allocator.ServiceName][]string{}
+			for n, r := range s.Advertised(true) {
+				whole[n] = r.On
+			}
+			if !maps.EqualFunc(heard, want, slices.Equal) || !maps.EqualFunc(whole, want, slices.Equal) {
+				t.Errorf("%s, says %v, in all %v; want %v", when, heard, whole, want)
+			}
+			if news := s.Advertised(false); len(news) > 0 {
+				t.Errorf("%s, says again: %v", when, news)
 			}
 		}
 		both := []string{"t0", "t1"}
@@ -304,7 +317,7 @@ func BenchmarkOneRouteOf10000(b *testing.B) {
 		r.decide(now)
 		table := r.table.prefixes(names, nil)
 		speaks.Set(table, peers)
-		return len(table), len(r.news(peers))
+		return len(table), len(r.news(peers, false))
 	}
 	round(all)
 	for i := 0; b.Loop(); i++ {

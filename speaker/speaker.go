@@ -18,7 +18,7 @@
 //	routes.go      when BGP routers are told of an address, and when no more
 //	table.go       what they are told, prefix by prefix
 //	leaving.go     how routes are withdrawn
-//	advertised.go  which Services are advertised to whom, for those who ask
+//	announced.go, advertised.go  what is announced for which Services, for those who ask
 //	bgp.go         the sessions with them
 //	roster.go      with whom, and with whom no more
 //	sessions.go, peers.go    what there is to say of the sessions
@@ -162,7 +162,7 @@ type Config struct {
 	// another than before, and why: of one peer at most one thing a minute, or six at
 	// once. What it is told next waits until it returns.
 	Session func(SessionNotice)
-	// Announcing, if set, is told after what [Speaker.Announcements] returns has
+	// Announcing, if set, is told after what [Speaker.Announced] returns may have
 	// changed. It must not block.
 	Announcing func()
 	// Listen is the TCP port on which BGP routers may connect; 0: none.
@@ -220,7 +220,6 @@ type Speaker struct {
 	once   atomic.Bool
 
 	tally tally
-	said  said
 	told  atomic.Pointer[[]bgp.Peer] // peers as bgp was told last
 }
 
@@ -292,20 +291,6 @@ func (s *Speaker) Set(p allocator.Placement) {
 		s.core.place(now, p)
 		s.routes.place(now, p)
 	})
-}
-
-// An Announcement is an address that this node answers for.
-type Announcement struct {
-	Addr       netip.Addr
-	Services   []allocator.ServiceName
-	Interfaces []string // to which it is limited; empty: it is not
-}
-
-// Announcements returns what this node answers for, and is seen on the wire, and
-// the names of the nodes in sight with this one.
-func (s *Speaker) Announcements() (all []Announcement, sight []string) {
-	s.ask(func(time.Time) { all, sight = s.core.announcements() })
-	return all, sight
 }
 
 // SetPeers tells the names and the internal addresses of all nodes, this one

@@ -29,6 +29,7 @@ type flags struct {
 	overlap       time.Duration
 	lbClass       string
 	ignoreExclude bool
+	across        bool
 
 	times   speaker.Times
 	gossip  speaker.Gossip
@@ -58,6 +59,8 @@ func (f *flags) add(set *pflag.FlagSet, getenv func(string) string) {
 	set.Var(&f.settle, "settle", "how long a change that would take an address away from a Service waits to be completed or undone: 0s to 24h, or never")
 	set.DurationVar(&f.overlap, "overlap", 30*time.Second, "how long a Service that moves holds the old address beside the new one: 1s to 24h")
 	set.StringVar(&f.lbClass, "lb-class", "", "serve the Services of this spec.loadBalancerClass only; without it, those that have none")
+	set.BoolVar(&f.across, "share-across-namespaces", false,
+		"a sharing key counts in all namespaces alike, as in MetalLB, whatever the pools say (annotation "+allocator.AnnotationAcross+")")
 	set.BoolVar(&f.ignoreExclude, "ignore-exclude-label", false, "announce also from nodes labelled "+allocator.LabelExclude)
 
 	set.DurationVar(&f.times.Dwell, "dwell", 2*time.Second, "how long a node that becomes eligible waits before it takes an address over from one that serves, where no health check port tells that it serves too: 100ms to 1m. The pod's terminationGracePeriodSeconds must be at least 5s longer")

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +18,7 @@ import (
 
 	"holdfast.dev/holdfast/allocator"
 	"holdfast.dev/holdfast/controller"
+	"holdfast.dev/holdfast/layer2"
 	"holdfast.dev/holdfast/speaker"
 )
 
@@ -84,7 +84,7 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 	h.controller, err = controller.New(controller.Config{
 		REST: api, Node: f.node, Namespace: f.namespace,
 		LBClass: f.lbClass, IgnoreExcludeLabel: f.ignoreExclude,
-		Settings:      allocator.Settings{Settle: time.Duration(f.settle), Overlap: f.overlap},
+		Settings:      allocator.Settings{Settle: time.Duration(f.settle), Overlap: f.overlap, AcrossNamespaces: f.across},
 		LeaseDuration: f.leaseDuration, RenewDeadline: f.renewDeadline, RenewPeriod: f.renewPeriod, RetryPeriod: f.retryPeriod,
 		PodName: f.podName, PodUID: f.podUID,
 		Log:       log,
@@ -93,9 +93,10 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 			h.speaker.SetPeers(peers)
 			h.speaker.Set(p)
 		},
-		Advertised: func() controller.Advertised { return controller.Advertised{Services: h.speaker.Advertised()} },
+		Advertised: h.speaker.Advertised,
 		Sessions:   h.speaker.SetSessions,
 		Key:        h.speaker.SetKey,
+		Gateways:   layer2.Gateways,
 	})
 	return &h, err
 }
@@ -134,23 +135,15 @@ func (h *halves) session(n speaker.SessionNotice) {
 	}
 }
 
-// announced is what this node answers for, by Service. An address that is not
-// limited to interfaces makes its Services unlimited.
-func (h *halves) announced() controller.Announced {
-	addresses, sight := h.speaker.Announcements()
-	out := controller.Announced{Services: map[allocator.ServiceName][]string{}, InSight: map[string]bool{}}
+// announced is what this node answers for, by Service.
+func (h *halves) announced(whole bool) (out controller.Announced) {
+	services, sight := h.speaker.Announced(whole)
+	out.Services = services
+	if sight != nil {
+		out.InSight = make(map[string]bool, len(sight))
+	}
 	for _, node := range sight {
 		out.InSight[node] = true
-	}
-	for _, a := range addresses {
-		for _, s := range a.Services {
-			before, more := out.Services[s]
-			if len(a.Interfaces) == 0 || more && len(before) == 0 {
-				out.Services[s] = nil
-				continue
-			}
-			out.Services[s] = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, a.Interfaces))))
-		}
 	}
 	return out
 }

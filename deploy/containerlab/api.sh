@@ -13,7 +13,7 @@ kube-apiserver --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --adverti
 until kubectl get --raw /readyz >/run/readyz.log 2>&1; do
 	sleep 0.1
 done
-kubectl apply -f /manifests/1-crds
+kubectl apply -k /manifests/1-crds
 kubectl wait --for=condition=Established crd --all
 for file in /manifests/*.yaml; do
 	kubectl apply -f "$file"

@@ -34,14 +34,12 @@ func copyDeploy(root string) error {
 			return fmt.Errorf("copying the topologies: %w", err)
 		}
 	}
-	for _, name := range []string{"namespace.yaml", "rbac.yaml"} {
-		text, err := os.ReadFile(filepath.Join(from, name))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(workplace, name), text, 0o644)
-		}
-		if err != nil {
-			return fmt.Errorf("copying the manifests: %w", err)
-		}
+	text, err := os.ReadFile(filepath.Join(from, "rbac.yaml"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(workplace, "rbac.yaml"), text, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("copying the manifests: %w", err)
 	}
 	// Keys of another run would do; but those of a user's own labs stay his.
 	if err := os.RemoveAll(filepath.Join(here, "keys")); err != nil {

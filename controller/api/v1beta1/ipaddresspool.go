@@ -67,7 +67,13 @@ type IPAddressPoolStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// IPAddressPool is a set of addresses for Services of type LoadBalancer.
+// IPAddressPool is a set of addresses for Services of type LoadBalancer. The
+// annotation holdfast.dev/share-across-namespaces: "true" lets a sharing key
+// join Services of several namespaces on an address; without it a key counts
+// within a namespace. The annotation holdfast.dev/max-per-namespace: "N" limits
+// how many addresses a namespace is newly given; Services that share one count
+// once. Addresses of nodes, their gateways, the API server or spec.externalIPs
+// of a Service may be in a pool, but are given to nobody.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -25,11 +25,10 @@ type instance struct {
 	seats map[netip.Addr]allocator.Seat
 	key   []byte
 
-	announced  controller.Announced
-	advertised controller.Advertised
-	sessions   []peering.Session
-	told       int             // how often sessions were told
-	text       strings.Builder // the log
+	voice    voice
+	sessions []peering.Session
+	told     int             // how often sessions were told
+	text     strings.Builder // the log
 }
 
 // Write takes a line of the log, and shows it.
@@ -55,25 +54,6 @@ func (c *instance) seat(addr string) (allocator.Seat, bool) {
 	return s, ok
 }
 
-// advertise sets to which peers the copy's node advertises which Services.
-func (c *instance) advertise(services map[allocator.ServiceName][]string) {
-	c.mu.Lock()
-	c.advertised = controller.Advertised{Services: services}
-	c.mu.Unlock()
-	c.Advertising()
-}
-
-// announce sets what the copy's node answers for, and whom it sees.
-func (c *instance) announce(services map[allocator.ServiceName][]string, sight ...string) {
-	c.mu.Lock()
-	c.announced = controller.Announced{Services: services, InSight: map[string]bool{}}
-	for _, n := range sight {
-		c.announced.InSight[n] = true
-	}
-	c.mu.Unlock()
-	c.Announcing()
-}
-
 func (s *Server) run(t testing.TB, node string) *instance {
 	return s.runWith(t, node, func(*controller.Config) {})
 }
@@ -81,7 +61,7 @@ func (s *Server) run(t testing.TB, node string) *instance {
 // runWith runs a copy whose configuration alter has changed.
 func (s *Server) runWith(t testing.TB, node string, alter func(*controller.Config)) *instance {
 	t.Helper()
-	c := &instance{seats: map[netip.Addr]allocator.Seat{}}
+	c := &instance{seats: map[netip.Addr]allocator.Seat{}, voice: voice{node: node}}
 	config := controller.Config{
 		REST: s.Copy(), Node: node, Namespace: "holdfast-system",
 		Settings:      allocator.Settings{Settle: 2 * time.Second, Overlap: time.Second},
@@ -96,12 +76,13 @@ func (s *Server) runWith(t testing.TB, node string, alter func(*controller.Confi
 			for _, seat := range p.Seats {
 				c.seats[seat.Addr] = seat
 			}
+			c.answer()
 		},
 		Key:        func(k []byte) { c.mu.Lock(); c.key = k; c.mu.Unlock() },
 		PodName:    "pod-" + node,
 		PodUID:     "uid-" + node,
-		Announced:  func() controller.Announced { c.mu.Lock(); defer c.mu.Unlock(); return c.announced },
-		Advertised: func() controller.Advertised { c.mu.Lock(); defer c.mu.Unlock(); return c.advertised },
+		Announced:  c.voice.tellAnnounced,
+		Advertised: c.voice.tellAdvertised,
 		Sessions: func(s []peering.Session) {
 			c.mu.Lock()
 			defer c.mu.Unlock()

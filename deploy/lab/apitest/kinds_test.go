@@ -131,7 +131,7 @@ func TestManifestsOfMetalLBApplyAsTheyAre(t *testing.T) {
 	// A cluster that comes from MetalLB: its CRD converts by a webhook that is gone.
 	s.Kubectl(t, "patch", crd, "--type=merge", "-p", `{"spec":{"conversion":{"strategy":"Webhook","webhook":{"conversionReviewVersions":["v1beta1"],`+
 		`"clientConfig":{"service":{"name":"metallb-webhook-service","namespace":"metallb-system","path":"/convert"}}}}}}`)
-	s.Kubectl(t, "apply", "-k", "../..")
+	s.Kubectl(t, "apply", "-k", "../../crds")
 	if got := s.Kubectl(t, "get", crd, "-o", "jsonpath={.spec.conversion.strategy}"); got != "None" {
 		t.Errorf("after our manifests the CRD converts by %s", got)
 	}

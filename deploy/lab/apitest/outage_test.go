@@ -61,7 +61,7 @@ metadata: {name: unknown, namespace: holdfast-system}
 spec: {ipAddressPools: [nowhere]}
 ---
 `+advertisement+fmt.Sprintf(node, "node1")+service("a", "")+fmt.Sprintf(slice, "a"))
-	s.run(t, "node1")
+	s.run(t, "node1").follow()
 	eventually(t, "the good Service announced", func() bool {
 		return strings.Contains(s.shown(t, "default", "services/a"), `"reason":"Announced"`)
 	})

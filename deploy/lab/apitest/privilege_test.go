@@ -313,7 +313,7 @@ func TestSteadyStateWritesNothingButTheLease(t *testing.T) {
 		manifests.WriteString(service(name, "") + fmt.Sprintf(slice, name))
 	}
 	s.Apply(t, manifests.String())
-	one, two := s.run(t, "node1"), s.run(t, "node2")
+	one, two := s.run(t, "node1").follow(), s.run(t, "node2").follow()
 	eventually(t, "30 addresses announced", func() bool {
 		return strings.Count(s.shown(t, "default", "services"), `"reason":"Announced"`) == 30
 	})

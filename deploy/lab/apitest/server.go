@@ -96,6 +96,7 @@ func Start(t testing.TB) *Server {
 	s.file(t, "kubeconfig", fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
 "clusters":[{"name":"c","cluster":{"server":%q,"insecure-skip-tls-verify":true}}],
 "users":[{"name":"u","user":{"token":"admin"}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}]}`, s.URL))
+	s.Kubectl(t, "apply", "-k", "../../crds")
 	s.Kubectl(t, "apply", "-k", "../..")
 	for _, crd := range s.get(t, "", "customresourcedefinitions") {
 		kind, _, _ := strings.Cut(crd.GetName(), ".")

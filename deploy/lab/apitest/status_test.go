@@ -1,9 +1,13 @@
 package apitest
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"holdfast.dev/holdfast/allocator"
 )
@@ -52,4 +56,41 @@ func TestAlwaysSaysWhoAnswers(t *testing.T) {
 	one.stop() // and is out of sight: node2 takes a over wholly, and b
 	two.announce(map[allocator.ServiceName][]string{a: nil, b: {"eth0"}}, "node2")
 	seen("the dead node's words are gone", "node2 a\nnode2 b eth0")
+}
+
+// A Service says who announces it, by the word of who does: not at once when nobody
+// does, and never that somebody does who is dead.
+func TestAlwaysSaysWhoAnnounces(t *testing.T) {
+	s := Start(t)
+	s.Apply(t, fmt.Sprintf(pool, "p", "192.0.2.10/32")+advertisement+fmt.Sprintf(node, "node1")+fmt.Sprintf(node, "node2")+service("a", "")+fmt.Sprintf(slice, "a"))
+	one, two := s.run(t, "node1"), s.run(t, "node2")
+	says := func(status, text string) {
+		t.Helper()
+		eventually(t, text, func() bool {
+			var o corev1.Service
+			if err := json.Unmarshal([]byte(s.shown(t, "default", "services/a")), &o); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range o.Status.Conditions {
+				if c.Type == "holdfast.dev/Announced" && string(c.Status) == status && strings.Contains(c.Message, text) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	says("False", "192.0.2.10 is announced by nobody, though it may be by node1, node2 (layer 2)")
+	a := servicesNamed("a")[0]
+	both := []string{"node1", "node2", "node3"}
+	one.announce(map[allocator.ServiceName][]string{a: {"eth0"}}, both...)
+	says("True", "192.0.2.10 is announced by node1 (layer 2)")
+	two.announce(nil, both...)
+	two.advertise(map[allocator.ServiceName][]string{a: {"r1"}})
+	says("True", "192.0.2.10 is announced by node1 (layer 2) and by BGP from node2")
+	two.advertise(nil)
+	says("True", "192.0.2.10 is announced by node1 (layer 2)")
+	// The machine of node1 is off: its object stays, and nobody may take its word.
+	one.stop()
+	two.announce(nil, "node2", "node3")
+	says("False", "192.0.2.10 is announced by nobody")
 }

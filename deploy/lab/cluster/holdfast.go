@@ -35,7 +35,8 @@ func (l *Lab) installHoldfast(ctx context.Context, progress io.Writer) error {
 }
 
 // SetHoldfastArgs gives holdfast other flags than those that were added
-// before, parted by spaces, and waits for the rollout.
+// before, parted by spaces, and waits for the rollout. A holdfast that was
+// removed comes back.
 func (l *Lab) SetHoldfastArgs(ctx context.Context, args string) error {
 	r := l.record
 	if !r.Options.Holdfast {
@@ -50,18 +51,46 @@ func (l *Lab) SetHoldfastArgs(ctx context.Context, args string) error {
 	return r.write(l.state)
 }
 
-// RemoveHoldfast deletes everything that the manifests made.
-func (l *Lab) RemoveHoldfast() error {
-	return l.kustomize("delete", "--ignore-not-found", "--wait")
+// RemoveHoldfast deletes what comes and goes with holdfast, and waits until no copy is
+// left; then, if all is to go, the CRDs, the namespace and what is in it.
+func (l *Lab) RemoveHoldfast(ctx context.Context, all bool) error {
+	if err := l.kustomize("delete", l.overlayDir(), "--ignore-not-found", "--wait"); err != nil {
+		return err
+	}
+	api, err := kubernetes.NewForConfig(l.REST())
+	if err != nil {
+		return err
+	}
+	err = until(ctx, rolloutTime, func(ctx context.Context) error {
+		pods, err := api.CoreV1().Pods(holdfastNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=" + holdfastName})
+		if err == nil && len(pods.Items) > 0 {
+			err = fmt.Errorf("%d copies of holdfast are left", len(pods.Items))
+		}
+		return err
+	})
+	if err != nil || !all {
+		return err
+	}
+	s, err := findSource()
+	if err != nil {
+		return err
+	}
+	return l.kustomize("delete", s.crds(), "--wait")
 }
 
-// applyHoldfast applies the overlay and waits until all copies are available.
+// applyHoldfast applies the CRDs and the overlay, and waits until all copies are available.
 func (l *Lab) applyHoldfast(ctx context.Context) error {
 	if err := l.writeOverlay(); err != nil {
 		return fmt.Errorf("writing the overlay of holdfast's manifests: %w", err)
 	}
-	if err := l.kustomize("apply"); err != nil {
+	s, err := findSource()
+	if err != nil {
 		return err
+	}
+	for _, dir := range []string{s.crds(), l.overlayDir()} {
+		if err := l.kustomize("apply", dir); err != nil {
+			return err
+		}
 	}
 	api, err := kubernetes.NewForConfig(l.REST())
 	if err != nil {
@@ -202,11 +231,11 @@ func imageName(file string) (string, error) {
 	}
 }
 
-// kustomize runs one verb of kubectl on the overlay.
-func (l *Lab) kustomize(verb string, flags ...string) error {
-	cmd := l.Kubectl(append([]string{verb, "--request-timeout=30s", "--kustomize=" + l.overlayDir()}, flags...)...)
+// kustomize runs one verb of kubectl on a kustomization.
+func (l *Lab) kustomize(verb, dir string, flags ...string) error {
+	cmd := l.Kubectl(append([]string{verb, "--request-timeout=30s", "--kustomize=" + dir}, flags...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("kubectl %s of holdfast's manifests: %w: %s", verb, err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("kubectl %s --kustomize=%s: %w: %s", verb, dir, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

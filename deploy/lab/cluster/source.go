@@ -52,6 +52,9 @@ func Repository() (string, error) {
 // labDir is the directory of a part of the lab.
 func (s source) labDir(part string) string { return filepath.Join(s.root, "deploy/lab", part) }
 
+// crds is the kustomization of what stays when holdfast goes.
+func (s source) crds() string { return filepath.Join(s.root, "deploy/crds") }
+
 // cache is where built parts are kept.
 func (s source) cache() string {
 	if dir := os.Getenv("LAB_CACHE"); dir != "" {

@@ -26,18 +26,19 @@ func (r *run) backend(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if err := r.api.put(ctx, deployments, deployment(args[0], on, replicas)); err != nil {
+	ns, name := splitName(args[0])
+	if err := r.api.put(ctx, deployments, deployment(ns, name, on, replicas)); err != nil {
 		return err
 	}
-	return until(ctx, 90*time.Second, func() error { return r.rolledOut(ctx, args[0]) })
+	return until(ctx, 90*time.Second, func() error { return r.rolledOut(ctx, ns, name) })
 }
 
 // deployment spreads the pods over the named nodes, and over those that are left when
 // some of them are drained.
-func deployment(name string, on []string, replicas int) object {
+func deployment(ns, name string, on []string, replicas int) object {
 	labels := object{"app": name}
 	match := object{"matchLabels": labels}
-	return object{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": object{"name": name, "namespace": "default"},
+	return object{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": object{"name": name, "namespace": ns},
 		"spec": object{"replicas": replicas, "selector": match,
 			"template": object{"metadata": object{"labels": labels}, "spec": object{
 				"terminationGracePeriodSeconds": 10,
@@ -54,9 +55,9 @@ func deployment(name string, on []string, replicas int) object {
 			}}}}
 }
 
-func (r *run) rolledOut(ctx context.Context, name string) error {
+func (r *run) rolledOut(ctx context.Context, ns, name string) error {
 	var d appsv1.Deployment
-	if err := r.api.get(ctx, deployments, "default", name, &d); err != nil {
+	if err := r.api.get(ctx, deployments, ns, name, &d); err != nil {
 		return err
 	}
 	s := d.Status

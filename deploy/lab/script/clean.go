@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -48,7 +49,8 @@ func runHoldfast(ctx context.Context, lab Lab, a *api, flags string) error {
 	if !o.Holdfast {
 		return nil
 	}
-	if o.HoldfastArgs != flags {
+	removed := apierrors.IsNotFound(a.get(ctx, daemonSets, namespace, "holdfast", &object{}))
+	if o.HoldfastArgs != flags || removed {
 		if err := lab.SetHoldfastArgs(ctx, flags); err != nil {
 			return fmt.Errorf("running holdfast with %q: %w", flags, err)
 		}
@@ -117,7 +119,7 @@ func (a *api) none(ctx context.Context, r schema.GroupVersionResource, ns string
 	return a.each(ctx, r, ns, func(name string) error { return fmt.Errorf("%s is still there", name) })
 }
 
-// cleanNodes makes nodes schedulable and takes away labels that Kubernetes did not give.
+// cleanNodes makes nodes schedulable and takes away labels and taints that Kubernetes did not give.
 func cleanNodes(ctx context.Context, a *api) error {
 	all, err := list[corev1.Node](ctx, a, nodes, "", metav1.ListOptions{})
 	if err != nil {
@@ -131,7 +133,8 @@ func cleanNodes(ctx context.Context, a *api) error {
 				labels[key] = nil
 			}
 		}
-		if !n.Spec.Unschedulable && len(labels) == 0 {
+		tainted := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return !strings.HasPrefix(t.Key, "node.kubernetes.io/") })
+		if !n.Spec.Unschedulable && len(labels) == 0 && !tainted {
 			continue
 		}
 		patch := object{"metadata": object{"labels": labels}, "spec": object{"unschedulable": nil, "taints": nil}}

@@ -22,7 +22,7 @@ func init() {
 		"label": {"", "NODE K=V|K-...", "kubectl label node", func(r *run, _ context.Context, args []string) error {
 			return r.ctl(append([]string{"label", "--overwrite", "node"}, args...)...)
 		}},
-		"holdfast": {"", "kill|end|freeze|thaw NODE | restart", "SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the daemon on the node. restart: a rolling restart of the\nDaemonSet, to its end", (*run).holdfast},
+		"holdfast": {"", "kill|end|freeze|thaw NODE | restart | remove [all] | install", "SIGKILL, SIGTERM, SIGSTOP or SIGCONT to the daemon on the node. restart: a rolling restart of the\nDaemonSet, to its end. remove: kubectl delete -k deploy/, until no copy is left; all: also\n-k deploy/crds. install: back again, until all are ready", (*run).holdfast},
 	})
 }
 
@@ -101,8 +101,19 @@ func (r *run) holdfast(ctx context.Context, args []string) error {
 			return err
 		}
 		return r.ctl("rollout", "status", "-n", namespace, "daemonset/holdfast", "--timeout=180s")
+	case first(args) == "remove" && (len(args) == 1 || len(args) == 2 && args[1] == "all"):
+		r.removed = append(r.removed, span{from: time.Now()})
+		return r.lab.RemoveHoldfast(ctx, len(args) == 2)
+	case len(args) == 1 && args[0] == "install":
+		if err := r.lab.SetHoldfastArgs(ctx, r.lab.Options().HoldfastArgs); err != nil {
+			return err
+		}
+		if n := len(r.removed); n > 0 && r.removed[n-1].to.IsZero() {
+			r.removed[n-1].to = time.Now()
+		}
+		return nil
 	}
-	return fmt.Errorf("want kill, end, freeze or thaw NODE, or restart")
+	return fmt.Errorf("want kill, end, freeze or thaw NODE, restart, remove, remove all or install")
 }
 
 // eachHoldfast is a loop of the shell over holdfast's processes on a node, which is a pid

@@ -46,4 +46,5 @@ type Lab interface {
 	Restore(ctx context.Context) error
 	WaitNodes(ctx context.Context) error
 	SetHoldfastArgs(ctx context.Context, args string) error
+	RemoveHoldfast(ctx context.Context, all bool) error
 }

@@ -14,18 +14,20 @@ import (
 
 func init() {
 	add("objects", map[string]verb{
-		"pool": {"", "NAME ADDRESSES... [auto=false] [avoid=buggy] [priority=N] [namespaces=A,B] [namespace-label=K=V] [service-label=K=V]",
+		"pool": {"", "NAME ADDRESSES... [auto=false] [avoid=buggy] [priority=N] [namespaces=A,B] [namespace-label=K=V] [service-label=K=V]\n        [across-namespaces=true] [max-per-namespace=N]",
 			"creates or changes an IPAddressPool; ADDRESSES is a CIDR or a range", (*run).pool},
 		"advertise": {"", "[NAME] [pools=A,B] [node-label=K=V] [interfaces=A,B] [service-label=K=V]",
 			"creates or changes an L2Advertisement, by default one for all pools", (*run).advertise},
 		"backend": {"", "NAME [on=NODE,NODE] [replicas=N]",
-			"creates or changes a Deployment of the echo workload, label app=NAME, one pod on each\nnode (or each named one), that ends gracefully; waits until they are ready", (*run).backend},
+			"creates or changes a Deployment of the echo workload (NAMESPACE/NAME; else in default), label app=NAME, one pod on each\nnode (or each named one), that ends gracefully; waits until they are ready", (*run).backend},
 		"service": {"", "SVC PORT... " + serviceOptions,
 			"creates a Service of type LoadBalancer; a PORT is tcp/80. Families dual (default),\nprefer, v4 or v6. app is the backend (default web)", (*run).service},
 		"edit": {"", "SVC[,SVC...] [PORT...] " + serviceOptions,
 			"changes a Service in one write each; an empty value removes", (*run).edit},
 		"namespace": {"", "NAME [K=V...]", "creates a namespace or changes its labels; K= removes one", (*run).namespace},
-		"apply":     {"", "FILE...", "kubectl apply of files of the scenario", (*run).apply},
+		"apply":     {"", "FILE... [as=USER]", "kubectl apply of files of the scenario", (*run).apply},
+		"replace":   {"", "FILE... [as=USER]", "kubectl replace: the object becomes what the file says, and loses what it does not say", (*run).replaceWith},
+		"overwrite": {"", "SVC ADDR... [times=1] [for=30s]", "does as another load balancer does: whenever the status of a Service holds other\naddresses, writes these, so many times, or for so long", (*run).overwrite},
 		"delete":    {"", "KIND NAME...", "deletes objects (service, pool, advertisement, backend, namespace) and waits until\nthey are gone", (*run).delete},
 		"kubectl":   {"", "ARGS...", "anything else that kubectl does; its output is kept in $OUTPUT", (*run).kubectl},
 		"set":       {"", "NAME VALUE | NAME leader | NAME owner ADDR | NAME address SVC [4|6]", "sets a variable", (*run).set},
@@ -33,12 +35,21 @@ func init() {
 }
 
 func (r *run) pool(ctx context.Context, args []string) error {
-	args, o, err := options(args, "auto", "avoid", "priority", "namespaces", "namespace-label", "service-label")
+	p, err := poolObject(args)
+	if err != nil {
+		return err
+	}
+	return r.api.put(ctx, pools, p)
+}
+
+// poolObject reads a name, addresses and options.
+func poolObject(args []string) (object, error) {
+	args, o, err := options(args, "auto", "avoid", "priority", "namespaces", "namespace-label", "service-label", "across-namespaces", "max-per-namespace")
 	if err == nil {
 		err = want(2, args, "a name and addresses")
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	spec := object{"addresses": args[1:]}
 	if o["auto"] == "false" {
@@ -50,7 +61,7 @@ func (r *run) pool(ctx context.Context, args []string) error {
 	allocation := object{}
 	if text, ok := o["priority"]; ok {
 		if allocation["priority"], err = number(text); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if names := commas(o["namespaces"]); names != nil {
@@ -65,8 +76,20 @@ func (r *run) pool(ctx context.Context, args []string) error {
 	if len(allocation) > 0 {
 		spec["serviceAllocation"] = allocation
 	}
-	return r.api.put(ctx, pools, object{"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
-		"metadata": object{"name": args[0], "namespace": namespace}, "spec": spec})
+	annotations := object{}
+	for option, name := range poolAnnotations {
+		if v := o[option]; v != "" {
+			annotations[name] = v
+		}
+	}
+	return object{"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+		"metadata": object{"name": args[0], "namespace": namespace, "annotations": annotations}, "spec": spec}, nil
+}
+
+// poolAnnotations are what the options of the verb pool are called in the API.
+var poolAnnotations = map[string]string{
+	"across-namespaces": "holdfast.dev/share-across-namespaces",
+	"max-per-namespace": "holdfast.dev/max-per-namespace",
 }
 
 func (r *run) advertise(ctx context.Context, args []string) error {
@@ -133,9 +156,25 @@ func (r *run) namespace(ctx context.Context, args []string) error {
 	return r.api.merge(ctx, namespaces, args[0], object{"metadata": object{"labels": labels}})
 }
 
-func (r *run) apply(_ context.Context, args []string) error {
-	for _, name := range args {
-		if err := r.ctl("apply", "-f", filepath.Join(r.dir, filepath.Base(name))); err != nil {
+func (r *run) apply(_ context.Context, args []string) error { return r.files("apply", args) }
+
+func (r *run) replaceWith(_ context.Context, args []string) error { return r.files("replace", args) }
+
+// files runs a verb of kubectl on files of the scenario.
+func (r *run) files(verb string, args []string) error {
+	names, o, err := options(args, "as")
+	if err == nil {
+		err = want(1, names, "files")
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		argv := []string{verb, "-f", filepath.Join(r.dir, filepath.Base(name))}
+		if user := o["as"]; user != "" {
+			argv = append(argv, "--as="+user)
+		}
+		if err := r.ctl(argv...); err != nil {
 			return err
 		}
 	}

@@ -55,6 +55,7 @@ type run struct {
 
 	audited int64       // how much was in the audit log at the beginning
 	starts  []time.Time // of the API server
+	removed []span      // when there was no holdfast
 
 	history  *witness.History
 	heard    *witness.Heard

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +27,8 @@ no-address SVC...          none has
 addresses SVC ADDR...      it has exactly these
 endpoints SVC NODE...      its ready endpoints are on exactly these nodes; NODE may be none
 condition SVC TYPE REASON  its condition has this reason
+says SVC TYPE True|False [TEXT...]  its condition is so, and each TEXT is in the message
+pool-says POOL TEXT...     each TEXT is in a message of the pool's conditions
 event SVC REASON           an Event about it has this reason
 answered TARGET... [from=] each target answers every request for 300 ms
 quiet ADDR...              nobody has announced it, unasked, for 5 s
@@ -97,6 +98,8 @@ func init() { // not in the declaration, which would go in a circle
 		"addresses":  func(r *run, _ context.Context, args []string) error { return r.hasAddresses(args) },
 		"endpoints":  (*run).hasEndpoints,
 		"condition":  func(r *run, _ context.Context, args []string) error { return r.hasCondition(args) },
+		"says":       func(r *run, _ context.Context, args []string) error { return r.says(args) },
+		"pool-says":  (*run).poolSays,
 		"event":      (*run).hasEvent,
 		"answered": func(r *run, ctx context.Context, args []string) error {
 			args, o, err := options(args, "from")
@@ -217,10 +220,7 @@ func (r *run) hasCondition(args []string) error {
 	if err := want(3, args, "a Service, a type and a reason"); err != nil {
 		return err
 	}
-	kind := args[1]
-	if !strings.Contains(kind, "/") {
-		kind = "holdfast.dev/" + kind
-	}
+	kind := conditionType(args[1])
 	c := r.history.Now(full(args[0])).Condition(kind)
 	if c.Reason != args[2] {
 		return claim("%s: condition %s is %q %q (%s), want reason %s", args[0], kind, c.Status, c.Reason, c.Message, args[2])

@@ -35,9 +35,19 @@ const young = 10 * time.Second
 // being deleted.
 const ending = "because it is being terminated"
 
+// span is a time from a beginning to an end; an end that is zero has not come yet.
+type span struct{ from, to time.Time }
+
+// excused says whether a denial at that time says nothing of the roles: the server was
+// young, or holdfast was being removed, and its rights with it.
+func (r *run) excused(at time.Time) bool {
+	return slices.ContainsFunc(r.starts, func(t time.Time) bool { return !at.Before(t) && at.Before(t.Add(young)) }) ||
+		slices.ContainsFunc(r.removed, func(s span) bool { return !at.Before(s.from) && (s.to.IsZero() || at.Before(s.to)) })
+}
+
 // denied returns the requests in the audit log, from an offset on, that roles forbade,
-// but for those to a young server.
-func denied(path string, from int64, starts []time.Time) (all []string, err error) {
+// but for those at times that are excused.
+func denied(path string, from int64, excused func(time.Time) bool) (all []string, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // nothing has been asked yet
@@ -67,11 +77,7 @@ func denied(path string, from int64, starts []time.Time) (all []string, err erro
 		if err := json.Unmarshal(line, &e); err != nil {
 			return nil, fmt.Errorf("reading the audit log: %w", err)
 		}
-		early := slices.ContainsFunc(starts, func(t time.Time) bool {
-			since := e.RequestReceivedTimestamp.Sub(t)
-			return since >= 0 && since < young
-		})
-		if m := e.ResponseStatus.Message; e.ResponseStatus.Code != 403 || early || strings.Contains(m, ending) {
+		if m := e.ResponseStatus.Message; e.ResponseStatus.Code != 403 || excused(e.RequestReceivedTimestamp) || strings.Contains(m, ending) {
 			continue
 		}
 		path, _, _ := strings.Cut(e.RequestURI, "?")
@@ -92,7 +98,7 @@ func (r *run) unwell(ctx context.Context) (failures []string) {
 	if !r.lab.Options().Holdfast {
 		return nil
 	}
-	all, err := denied(r.lab.AuditLog(), r.audited, r.starts)
+	all, err := denied(r.lab.AuditLog(), r.audited, r.excused)
 	if err != nil {
 		failures = append(failures, err.Error())
 	}
