@@ -30,7 +30,7 @@ type fakeAPI struct {
 	mu       sync.Mutex
 	version  int
 	objects  map[string]raw // by RESOURCE/NAMESPACE/NAME
-	events   []shown
+	events   []occurrence
 	changed  chan struct{}       // closed by the next change
 	epoch    int                 // watches of an older one have ended
 	off      time.Duration       // the server's clock minus ours
@@ -41,8 +41,8 @@ type fakeAPI struct {
 
 type raw = map[string]any
 
-// shown is what a watch shows.
-type shown struct {
+// An occurrence is what a watch shows.
+type occurrence struct {
 	version int
 	kind    string // ADDED, MODIFIED, DELETED
 	key     string
@@ -53,7 +53,7 @@ type shown struct {
 type state struct {
 	version int
 	objects map[string]raw
-	events  []shown
+	events  []occurrence
 }
 
 // What client-go cannot handle it waits for by the wall clock, which in a bubble of
@@ -140,7 +140,7 @@ func (f *fakeAPI) put(key string, o raw) raw {
 	if kind == "DELETED" {
 		delete(f.objects, key)
 	}
-	f.events = append(f.events, shown{f.version, kind, key, o})
+	f.events = append(f.events, occurrence{f.version, kind, key, o})
 	f.stir()
 	return o
 }
@@ -398,7 +398,7 @@ func (f *fakeAPI) stream(r *http.Request, out *io.PipeWriter, from int, initial 
 	for {
 		f.mu.Lock()
 		changed, broken := f.changed, f.epoch != epoch
-		var news []shown
+		var news []occurrence
 		for _, e := range f.events {
 			if e.version > from && want(e.key, e.object) {
 				news = append(news, e)
