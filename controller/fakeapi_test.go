@@ -31,12 +31,15 @@ type fakeAPI struct {
 	version  int
 	objects  map[string]raw // by RESOURCE/NAMESPACE/NAME
 	events   []occurrence
-	changed  chan struct{}       // closed by the next change
-	epoch    int                 // watches of an older one have ended
-	off      time.Duration       // the server's clock minus ours
-	dateless bool                // answers do not tell the time
-	before   func(*http.Request) // called before a request is carried out; may block. May be nil
-	asked    []string            // what was asked for: VERB RESOURCE
+	changed  chan struct{} // closed by the next change
+	epoch    int           // watches of an older one have ended
+	off      time.Duration // the server's clock minus ours
+	dateless bool          // answers do not tell the time
+	held     string        // a resource whose watches show nothing for now
+	// refuse returns the code with which a request is refused; 0: it is carried out. May
+	// be nil.
+	refuse func(*http.Request) int
+	asked  []string // what was asked for: VERB RESOURCE
 }
 
 type raw = map[string]any
@@ -166,6 +169,21 @@ func (f *fakeAPI) restore(s state) {
 	f.stir()
 }
 
+// hold has the watches of a resource show nothing for now; "": all go on.
+func (f *fakeAPI) hold(resource string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = resource
+	f.stir()
+}
+
+// refusing sets what refuses requests.
+func (f *fakeAPI) refusing(refuse func(*http.Request) int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = refuse
+}
+
 // breakWatches ends all watches, as when an API server is restarted.
 func (f *fakeAPI) breakWatches() {
 	f.mu.Lock()
@@ -187,9 +205,6 @@ func (f *fakeAPI) count(what string) (n int) {
 }
 
 func (f *fakeAPI) RoundTrip(r *http.Request) (*http.Response, error) {
-	if f.before != nil {
-		f.before(r)
-	}
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
@@ -210,6 +225,14 @@ func (f *fakeAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Unlock()
 	key := resource + "/" + namespace + "/" + name
 	want := selector(resource, namespace, query.Get("fieldSelector"))
+	f.mu.Lock()
+	refuse := f.refuse
+	f.mu.Unlock()
+	if refuse != nil {
+		if code := refuse(r); code != 0 {
+			return f.respond(r, code, io.NopCloser(bytes.NewReader(encode(status(code, "Refused"))))), nil
+		}
+	}
 	if verb == "watch" {
 		return f.watch(r, want)
 	}
@@ -399,12 +422,14 @@ func (f *fakeAPI) stream(r *http.Request, out *io.PipeWriter, from int, initial 
 		f.mu.Lock()
 		changed, broken := f.changed, f.epoch != epoch
 		var news []occurrence
-		for _, e := range f.events {
-			if e.version > from && want(e.key, e.object) {
-				news = append(news, e)
+		if resource, _, _ := parse(r.URL.Path); resource != f.held {
+			for _, e := range f.events {
+				if e.version > from && want(e.key, e.object) {
+					news = append(news, e)
+				}
 			}
+			from = max(from, f.version)
 		}
-		from = max(from, f.version)
 		f.mu.Unlock()
 		if broken {
 			return

@@ -54,10 +54,15 @@ func (c *copyOn) nodes(addr string) string {
 }
 
 // start runs a copy until the test stops it.
-func start(t *testing.T, api *fakeAPI, node string) *copyOn { return startOff(t, api, node, 0) }
+func start(t *testing.T, api *fakeAPI, node string) *copyOn {
+	t.Helper()
+	c := prepare(t, api, node, 0)
+	c.start(t)
+	return c
+}
 
-// startOff runs a copy on a machine whose clock is off by so much.
-func startOff(t *testing.T, api *fakeAPI, node string, off time.Duration) *copyOn {
+// prepare returns a copy on a machine whose clock is off by so much.
+func prepare(t *testing.T, api *fakeAPI, node string, off time.Duration) *copyOn {
 	t.Helper()
 	c := &copyOn{seats: map[netip.Addr]allocator.Seat{}}
 	var err error
@@ -81,6 +86,11 @@ func startOff(t *testing.T, api *fakeAPI, node string, off time.Duration) *copyO
 	}
 	c.clock.local = func() time.Time { return time.Now().Add(off) }
 	c.clock.began = c.clock.local()
+	return c
+}
+
+// start runs the copy until stop is called.
+func (c *copyOn) start(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
@@ -90,7 +100,6 @@ func startOff(t *testing.T, api *fakeAPI, node string, off time.Duration) *copyO
 			t.Error(err)
 		}
 	})
-	return c
 }
 
 // within waits until something is so.
