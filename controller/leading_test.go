@@ -97,6 +97,8 @@ func TestNextTermPlansWhatTheLastOneCouldNotWrite(t *testing.T) {
 		defer c.stop()
 		within(t, 5*time.Second, "a term", func() bool { return c.Stats().Leads })
 		time.Sleep(5 * time.Second)
+		api.apply(t, "kind: Namespace\napiVersion: v1\nmetadata: {name: other}\n") // of which no plan of a follows
+		time.Sleep(time.Second)
 		api.refusing(func(r *http.Request) int { // nothing can be written, the Lease neither
 			if r.Method != http.MethodGet {
 				return http.StatusInternalServerError

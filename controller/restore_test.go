@@ -179,11 +179,11 @@ func TestStorageThatWentBackIsReadAnew(t *testing.T) {
 				}()
 				everywhere := func(what string, is func(*copyOn) bool) {
 					t.Helper()
-					within(t, 20*time.Second, what, func() bool { return is(copies[0]) && is(copies[1]) })
+					within(t, 5*time.Second, what, func() bool { return is(copies[0]) && is(copies[1]) })
 				}
 				on := func(service, nodes string) {
 					t.Helper()
-					within(t, 20*time.Second, "address of "+service, func() bool { return api.addresses(service) != "" })
+					within(t, 5*time.Second, "address of "+service, func() bool { return api.addresses(service) != "" })
 					at := api.addresses(service)
 					everywhere(service+" on "+nodes, func(c *copyOn) bool { return c.nodes(at) == nodes })
 				}
