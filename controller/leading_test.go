@@ -81,9 +81,9 @@ func TestNeverWritesWhatCheckRefuses(t *testing.T) {
 	})
 }
 
-// A term's plans that were never written are forgotten with it: the next term of the
-// same copy plans them anew.
-func TestNextTermPlansWhatTheLastOneCouldNotWrite(t *testing.T) {
+// The next term of the same copy plans anew, from what is so then: what the last one
+// could not write, and what came while nobody led.
+func TestNextTermPlansFromWhatIsSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newFakeAPI()
 		api.apply(t, manifest+serviceManifest("a", "node1"))
@@ -109,8 +109,11 @@ func TestNextTermPlansWhatTheLastOneCouldNotWrite(t *testing.T) {
 		if api.addresses("a") != "" {
 			t.Fatal("it could be written")
 		}
+		api.apply(t, serviceManifest("b", "node1")) // while nobody leads
 		time.Sleep(20 * time.Second)
 		api.refusing(nil)
-		within(t, 5*time.Second, "an address in the next term", func() bool { return api.addresses("a") == "192.0.2.0" })
+		within(t, 5*time.Second, "addresses in the next term", func() bool {
+			return api.addresses("a") == "192.0.2.0" && api.addresses("b") == "192.0.2.1"
+		})
 	})
 }
