@@ -192,16 +192,24 @@ func (f *fakeAPI) breakWatches() {
 	f.stir()
 }
 
-// count returns how often VERB RESOURCE was asked for.
-func (f *fakeAPI) count(what string) (n int) {
+// requests returns how often VERB was asked for, of every resource, since forget.
+func (f *fakeAPI) requests(verb string) map[string]int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	out := map[string]int{}
 	for _, a := range f.asked {
-		if a == what {
-			n++
+		if resource, ok := strings.CutPrefix(a, verb+" "); ok {
+			out[resource]++
 		}
 	}
-	return n
+	return out
+}
+
+// forget begins the count of requests anew.
+func (f *fakeAPI) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = nil
 }
 
 func (f *fakeAPI) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -402,6 +410,9 @@ func (f *fakeAPI) stream(r *http.Request, out *io.PipeWriter, from int, initial 
 	f.mu.Lock()
 	epoch := f.epoch
 	f.mu.Unlock()
+	seconds, _ := strconv.Atoi(r.URL.Query().Get("timeoutSeconds"))
+	end := time.NewTimer(time.Duration(seconds) * time.Second)
+	defer end.Stop()
 	if initial {
 		list := f.list(want, false)
 		for _, o := range list["items"].([]any) {
@@ -441,6 +452,8 @@ func (f *fakeAPI) stream(r *http.Request, out *io.PipeWriter, from int, initial 
 		}
 		select {
 		case <-changed:
+		case <-end.C:
+			return
 		case <-r.Context().Done():
 			return
 		}
@@ -454,8 +467,13 @@ func kindOf(path string) (kind, apiVersion string) {
 			kind = k
 		}
 	}
-	if resource == "communities" {
+	switch resource {
+	case "communities":
 		kind = "Community"
+	case "servicel2statuses":
+		kind = "ServiceL2Status"
+	case "servicebgpstatuses":
+		kind = "ServiceBGPStatus"
 	}
 	words := strings.Split(strings.Trim(path, "/"), "/")
 	if words[0] == "api" {
