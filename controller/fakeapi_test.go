@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -359,8 +360,10 @@ func (f *fakeAPI) write(verb, resource, namespace, name, mediaType string, body 
 	if verb == "patch" {
 		o = merged(runtime.DeepCopyJSON(old), o)
 	}
-	if o["kind"] == nil {
-		o["kind"], o["apiVersion"] = map[string]any{"leases": "Lease", "secrets": "Secret", "events": "Event"}[resource], map[string]any{"leases": "coordination.k8s.io/v1", "secrets": "v1", "events": "v1"}[resource]
+	if o["kind"] == nil { // protobuf does not say
+		versions := map[string]string{"leases": "coordination.k8s.io/v1", "servicel2statuses": "metallb.io/v1beta1", "servicebgpstatuses": "metallb.io/v1beta1"}
+		kinds := map[string]string{"leases": "Lease", "secrets": "Secret", "events": "Event", "servicel2statuses": "ServiceL2Status", "servicebgpstatuses": "ServiceBGPStatus"}
+		o["kind"], o["apiVersion"] = kinds[resource], cmp.Or(versions[resource], "v1")
 	}
 	return http.StatusOK, f.put(key, o)
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +26,8 @@ type copyOn struct {
 	mu    sync.Mutex
 	seats map[netip.Addr]allocator.Seat
 	text  strings.Builder
+
+	answers atomic.Bool // its node answers for the Service stays
 }
 
 func (c *copyOn) Write(line []byte) (int, error) {
@@ -40,6 +43,14 @@ func (c *copyOn) logged(text string) int {
 }
 
 func (c *copyOn) log() string { c.mu.Lock(); defer c.mu.Unlock(); return c.text.String() }
+
+// announced tells that this node answers for the Service stays, when it is to.
+func (c *copyOn) announced(bool) (a Announced) {
+	if c.answers.Load() {
+		a.Services = map[name]allocator.Report{{Namespace: "default", Name: "stays"}: {Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}}
+	}
+	return a
+}
 
 // nodes returns the nodes that may announce an address, by name.
 func (c *copyOn) nodes(addr string) string {
@@ -68,8 +79,9 @@ func prepare(t *testing.T, api *fakeAPI, node string, off time.Duration) *copyOn
 	var err error
 	c.Controller, err = New(Config{
 		REST: &rest.Config{Host: "http://api", Transport: api}, Node: node, Namespace: "holdfast-system",
-		Settings: allocator.Settings{Settle: 30 * time.Second, Overlap: 30 * time.Second},
-		Log:      slog.New(slog.NewTextHandler(c, nil)),
+		Settings:  allocator.Settings{Settle: 30 * time.Second, Overlap: 30 * time.Second},
+		Log:       slog.New(slog.NewTextHandler(c, nil)),
+		Announced: c.announced,
 		Placed: func(p allocator.Placement, _ map[string][]netip.Addr) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -195,6 +207,10 @@ func TestStorageThatWentBackIsReadAnew(t *testing.T) {
 				on("later", "node1")
 				later := api.addresses("later")
 				api.remove("services/default/goes")
+				copies[0].answers.Store(true)
+				copies[0].Announcing()
+				said := func() bool { return len(api.list(selector("servicel2statuses", "", ""), false)["items"].([]any)) == 1 }
+				within(t, 5*time.Second, "what node1 says of itself", said)
 				api.apply(t, sliceManifest("stays", "node2"))
 				on("stays", "node2")
 				for i := range more {
@@ -212,6 +228,7 @@ func TestStorageThatWentBackIsReadAnew(t *testing.T) {
 				if api.addresses("new") != later {
 					t.Fatalf("the new Service has %s, and %s is free", api.addresses("new"), later)
 				}
+				within(t, 5*time.Second, "what node1 says of itself, again", said)
 				everywhere("the end", func(c *copyOn) bool { return c.logged(saidDone) == 1 })
 				t.Logf("everything is as it should be after %s", time.Since(began))
 				api.apply(t, sliceManifest("stays", "node2"))
