@@ -42,7 +42,9 @@
 //     line when it is proven and one when all is read. A copy looks for proof when a
 //     watch has to begin again that did not end by itself, which costs a read of one
 //     object, and when a conflict is not explained by the watch within two seconds.
-//     Answers that may come from a cache prove nothing by being old.
+//     Answers that may come from a cache prove nothing by being old. Where versions have
+//     passed what was believed before a copy could look, the Lease tells, with its next
+//     renewal; until then a leader decides from what it believes.
 //  10. Times that another copy will read are by the API server's clock, as the answers
 //     to this copy's requests tell it; in a term that clock does not jump.
 //

@@ -161,10 +161,12 @@ func (f *fakeAPI) backup() state {
 	return state{f.version, maps.Clone(f.objects), slices.Clone(f.events)}
 }
 
-// restore puts the storage back, and ends all watches as a restart does.
-func (f *fakeAPI) restore(s state) {
+// restore puts the storage back, and ends all watches as a restart does. Before
+// anybody can look others make that many writes of objects that are not ours.
+func (f *fakeAPI) restore(s state, writes int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer func() { f.version += writes }()
 	f.version, f.objects, f.events = s.version, maps.Clone(s.objects), slices.Clone(s.events)
 	f.epoch++
 	f.stir()
@@ -233,7 +235,7 @@ func (f *fakeAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.asked = append(f.asked, verb+" "+resource)
 	f.mu.Unlock()
 	key := resource + "/" + namespace + "/" + name
-	want := selector(resource, namespace, query.Get("fieldSelector"))
+	want := selector(resource, namespace, query.Get("fieldSelector"), query.Get("labelSelector"))
 	f.mu.Lock()
 	refuse := f.refuse
 	f.mu.Unlock()
@@ -255,6 +257,11 @@ func (f *fakeAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 		if answer = f.get(key); answer == nil {
 			code, answer = http.StatusNotFound, status(404, "NotFound")
 		}
+	case "delete":
+		if answer = f.get(key); answer == nil {
+			code, answer = http.StatusNotFound, status(404, "NotFound")
+		}
+		f.remove(key)
 	default:
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -301,18 +308,19 @@ func parse(path string) (resource, namespace, name string) {
 }
 
 // selector returns what tells whether an object belongs to a list.
-func selector(resource, namespace, fields string) func(key string, o raw) bool {
+func selector(resource, namespace, fields, labels string) func(key string, o raw) bool {
 	prefix := resource + "/"
 	if namespace != "" {
 		prefix += namespace + "/"
 	}
 	field, value, _ := strings.Cut(fields, "=")
+	label, labelled, _ := strings.Cut(labels, "=")
 	return func(key string, o raw) bool {
 		if !strings.HasPrefix(key, prefix) {
 			return false
 		}
 		got, _, _ := unstructured.NestedString(o, strings.Split(field, ".")...)
-		return field == "" || got == value
+		return (field == "" || got == value) && (&unstructured.Unstructured{Object: o}).GetLabels()[label] == labelled
 	}
 }
 
