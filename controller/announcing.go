@@ -129,14 +129,14 @@ func (a *announcing) judge(s *service, remarks []allocator.Reason, snapshot *all
 		delete(a.pending, s.name)
 		return c, reasons
 	}
+	if !a.ready && !v.barred {
+		a.blind[s.name] = true
+		return old, remarks
+	}
 	p, ok := a.pending[s.name]
 	if missing := len(v.missing) > 0; !ok || p.missing != missing {
 		p = pending{now, missing}
 		a.pending[s.name] = p
-	}
-	if !a.ready && !v.barred {
-		a.blind[s.name] = true
-		return old, remarks
 	}
 	if end := p.since.Add(a.pause(&old, &c, p)); now.Before(end) {
 		a.later(s.name, end)
@@ -259,9 +259,11 @@ func nobody(seat *allocator.Seat) string {
 	if by[layer2].count > 0 {
 		may = append(may, fmt.Sprintf("%s (layer 2)", by[layer2]))
 	}
+	sessions := ""
 	if by[byBGP].count > 0 {
 		may = append(may, fmt.Sprintf("%s (BGP)", by[byBGP]))
+		sessions = " and has a session with a router for such addresses (holdfast peers, and the Events of the BGPPeers)"
 	}
-	return fmt.Sprintf("%s is announced by nobody, though it may be by %s: see whether holdfast runs there, and whether Events "+
-		"announceFailed of this Service tell of an interface that is missing, or of another machine that has the address", seat.Addr, strings.Join(may, ", and by "))
+	return fmt.Sprintf("%s is announced by nobody, though it may be by %s: see whether holdfast runs there%s, and whether Events "+
+		"announceFailed of this Service tell of an interface that is missing, or of another machine that has the address", seat.Addr, strings.Join(may, ", and by "), sessions)
 }

@@ -8,6 +8,12 @@ import (
 	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
+// A Session is a BGP session of this node that is established.
+type Session struct {
+	Peer       string // name of the BGPPeer
+	IPv4, IPv6 bool   // the families that it is for
+}
+
 // newBGPStatus keeps the ServiceBGPStatus objects. Each node speaks for itself: what a
 // dead one said goes with its pod.
 func newBGPStatus(c Config, client rest.Interface, stats *counters) *statuses[*v1beta1.ServiceBGPStatus] {
@@ -36,6 +42,7 @@ func newBGPStatus(c Config, client rest.Interface, stats *counters) *statuses[*v
 	}, client, stats)
 	if c.Advertised != nil {
 		s.now = func(whole bool) (map[name]allocator.Report, map[string]bool) { return c.Advertised(whole), nil }
+		s.sessions = c.Established
 	}
 	return s
 }

@@ -54,6 +54,9 @@ type Config struct {
 	// Gateways tells the next hops of this node's routes, which no Service is given. May
 	// be nil.
 	Gateways func() ([]netip.Addr, error)
+	// Established tells which of this node's BGP sessions are established. May be nil:
+	// then the leader counts what the node advertises as heard.
+	Established func() []Session
 	// Key is told the key of the gossip: 16, 24 or 32 bytes. May be nil.
 	Key func([]byte)
 }

@@ -28,6 +28,7 @@ type Controller struct {
 	bgpstatus *statuses[*v1beta1.ServiceBGPStatus]
 	strangers *strangers
 	sight     sight
+	listen    func(context.Context) *nodeReports // watchReports
 	stats     *counters
 	gate      *gate
 	clock     *apiClock
@@ -62,7 +63,7 @@ func New(config Config) (*Controller, error) {
 	c.l2status = newL2Status(config, c.clients.metallb, c.stats)
 	c.bgpstatus = newBGPStatus(config, c.clients.metallb, c.stats)
 	c.l2status.gate, c.bgpstatus.gate = c.gate, c.gate
-	c.l2status.sighted = c.sight.sees
+	c.l2status.sighted, c.listen = c.sight.sees, c.watchReports
 	c.strangers = newStrangers(config, c.clients.core, c.belief)
 	leases := newLeaseAPI(c.clients.coordination, config.Namespace, c.stats, config.Log, c.rollback)
 	c.election = lease.Config{
@@ -138,7 +139,7 @@ func (c *Controller) Assigned(addr netip.Addr, services []allocator.ServiceName,
 // Announcing says that what [Config.Announced] returns has changed.
 func (c *Controller) Announcing() { c.l2status.wake() }
 
-// Advertising says that what [Config.Advertised] returns has changed.
+// Advertising says that what [Config.Advertised] or [Config.Established] returns has changed.
 func (c *Controller) Advertising() { c.bgpstatus.wake() }
 
 // Stranded says likewise that this node is to answer for an address and has none

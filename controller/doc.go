@@ -70,6 +70,9 @@
 //     named, and what it changed is put right after a pause, each twice the last.
 //  13. What is told of one object is bounded: Events in number, and in bytes what an
 //     Event, a condition or a line of the log says. What was cut says so.
+//  14. Who announces an address is told by the word of the copies: each says what its
+//     node does (ServiceL2Status, ServiceBGPStatus), and the leader adds it up. What may
+//     be is never told as what is.
 //
 // It leaves to packages allocator and peering every decision, and to package speaker
 // what this node does about it.

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"math/bits"
 	"net/netip"
 	"slices"
 	"strings"
@@ -36,34 +35,40 @@ type nodeReports struct {
 	mu      sync.Mutex
 	of      map[name][media][]group
 	nodes   words
-	waits   [media]bool     // not listed yet
-	absent  [media]bool     // the kind is not there
-	changed map[name]bool   // Services of which something else is said
-	sight   map[string]bool // nodes in sight of this copy; nil: not known
-	unseen  map[string]bool // nodes whose reports do not count
-	pending bool            // news is about to be told
+	heard   map[string]string // by node: its BGP sessions, as its object has them
+	waits   [media]bool       // not listed yet
+	absent  [media]bool       // the kind is not there
+	changed map[name]bool     // Services of which something else is said
+	sight   map[string]bool   // nodes in sight of this copy; nil: not known
+	unseen  map[string]bool   // nodes whose reports do not count
+	pending bool              // news is about to be told
 }
 
 // A group is the nodes that announce the same addresses of a Service by one medium.
 type group struct {
+	content
+	nodes []uint64
+}
+
+// A content is what an object says beside who says it of what.
+type content struct {
 	addrs string // as the annotation names them
 	all   bool   // all of the Service's: there is no annotation
-	nodes []uint64
+	peers string // BGP peers that are told, with commas between them
 }
 
 func newReports() *nodeReports {
 	return &nodeReports{
-		news: make(chan struct{}, 1), of: map[name][media][]group{}, nodes: newWords(),
+		news: make(chan struct{}, 1), of: map[name][media][]group{}, nodes: newWords(), heard: map[string]string{},
 		waits: [media]bool{true, true}, changed: map[name]bool{},
 	}
 }
 
 // A reportFact is what one object says.
 type reportFact struct {
-	service name
+	service name   // zero: addrs are the node's BGP sessions
 	node    string // "": nothing is said yet
-	addrs   string
-	all     bool
+	content
 }
 
 // put takes what a node says.
@@ -71,6 +76,10 @@ func (r *nodeReports) put(m medium, f reportFact) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f.node == "" {
+		return
+	}
+	if f.service == (name{}) {
+		r.hear(f.node, f.addrs, true)
 		return
 	}
 	known := len(r.nodes.number)
@@ -81,14 +90,14 @@ func (r *nodeReports) put(m medium, f reportFact) {
 			continue
 		}
 		r.nodes.release(n) // it was held already
-		if list[i].addrs == f.addrs && list[i].all == f.all {
+		if list[i].content == f.content {
 			return
 		}
 		list[i].nodes = excluding(list[i].nodes, n)
 	}
-	i := slices.IndexFunc(list, func(g group) bool { return g.addrs == f.addrs && g.all == f.all })
+	i := slices.IndexFunc(list, func(g group) bool { return g.content == f.content })
 	if i < 0 {
-		i, list = len(list), append(list, group{addrs: strings.Clone(f.addrs), all: f.all})
+		i, list = len(list), append(list, group{content: content{strings.Clone(f.addrs), f.all, strings.Clone(f.peers)}})
 	}
 	list[i].nodes = including(list[i].nodes, n)
 	r.set(m, f.service, list)
@@ -101,6 +110,10 @@ func (r *nodeReports) put(m medium, f reportFact) {
 func (r *nodeReports) remove(m medium, service name, node string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if service == (name{}) {
+		r.hear(node, "", false)
+		return
+	}
 	n, ok := r.nodes.number[node]
 	list := slices.Clone(r.of[service][m])
 	i := slices.IndexFunc(list, func(g group) bool { return ok && g.has(n) })
@@ -113,6 +126,19 @@ func (r *nodeReports) remove(m medium, service name, node string) {
 	r.set(m, service, list)
 	if len(r.nodes.number) != known {
 		r.judge()
+	}
+}
+
+// hear takes which BGP sessions a node has; known: it says so.
+func (r *nodeReports) hear(node, sessions string, known bool) {
+	if old, was := r.heard[node]; was == known && old == sessions {
+		return
+	}
+	if r.heard[node] = strings.Clone(sessions); !known {
+		delete(r.heard, node)
+	}
+	if n, ok := r.nodes.number[node]; ok {
+		r.turn(map[uint32]bool{n: true})
 	}
 }
 
@@ -138,6 +164,11 @@ func (r *nodeReports) listed(m medium, list []reportFact) {
 					gone = append(gone, left{service, node})
 				}
 			}
+		}
+	}
+	for node := range r.heard {
+		if m == byBGP && !said[name{}][node] {
+			gone = append(gone, left{name{}, node})
 		}
 	}
 	r.mu.Unlock()
@@ -205,9 +236,13 @@ func (r *nodeReports) judge() {
 			turned[n] = true
 		}
 	}
-	if len(turned) == 0 {
-		return
+	if len(turned) > 0 {
+		r.turn(turned)
 	}
+}
+
+// turn notes that what nodes say of Services is to be looked at again.
+func (r *nodeReports) turn(turned map[uint32]bool) {
 	for service, by := range r.of {
 		for _, list := range by {
 			for i := range list {
@@ -259,21 +294,6 @@ func (r *nodeReports) take() (changed map[name]bool, ready bool) {
 	return changed, r.ready()
 }
 
-// A crew is some nodes: the first by name, and how many there are.
-type crew struct {
-	first []string // sorted, three at most
-	count int
-}
-
-func (c *crew) add(node string) {
-	c.count++
-	i, _ := slices.BinarySearch(c.first, node)
-	if i < 3 {
-		c.first = slices.Insert(c.first, i, node)
-		c.first = c.first[:min(len(c.first), 3)]
-	}
-}
-
 // on tells who announces an address of a Service, by each medium.
 func (r *nodeReports) on(service name, addr netip.Addr) (by [media]crew) {
 	text := addr.String()
@@ -284,8 +304,9 @@ func (r *nodeReports) on(service name, addr netip.Addr) (by [media]crew) {
 			if !list[i].names(text) {
 				continue
 			}
+			reaches := r.reaching(medium(m), list[i].peers, addr)
 			for n := range list[i].each {
-				if node := r.nodes.text(n); !r.unseen[node] {
+				if node := r.nodes.text(n); !r.unseen[node] && reaches(node) {
 					by[m].add(node)
 				}
 			}
@@ -294,51 +315,26 @@ func (r *nodeReports) on(service name, addr netip.Addr) (by [media]crew) {
 	return by
 }
 
-// names tells whether the nodes announce an address.
-func (g *group) names(addr string) bool {
-	if g.all {
-		return true
+// reaching tells of nodes whether one of the peers hears what they advertise: by BGP
+// there must be a session for the address's family. A node that does not say which
+// sessions it has is of an older version.
+func (r *nodeReports) reaching(m medium, peers string, addr netip.Addr) func(node string) bool {
+	if m != byBGP {
+		return func(string) bool { return true }
 	}
-	for a := range strings.SplitSeq(g.addrs, ",") {
-		if a == addr {
+	answers := map[string]bool{} // by sessions: nearly all nodes have the same
+	return func(node string) bool {
+		sessions, known := r.heard[node]
+		if !known {
 			return true
 		}
-	}
-	return false
-}
-
-func (g *group) has(n uint32) bool {
-	return int(n/64) < len(g.nodes) && g.nodes[n/64]&(1<<(n%64)) != 0
-}
-
-// each visits the numbers of the nodes.
-func (g *group) each(visit func(uint32) bool) {
-	for i, set := range g.nodes {
-		for ; set != 0; set &= set - 1 {
-			if !visit(uint32(i*64 + bits.TrailingZeros64(set))) {
-				return
+		answer, is := answers[sessions]
+		if !is {
+			for peer := range strings.SplitSeq(peers, ",") {
+				answer = answer || lists(sessions, sessionText(peer, addr.Is4()))
 			}
+			answers[sessions] = answer
 		}
+		return answer
 	}
-}
-
-// including returns a set with one number more.
-func including(set []uint64, n uint32) []uint64 {
-	out := make([]uint64, max(len(set), int(n/64)+1))
-	copy(out, set)
-	out[n/64] |= 1 << (n % 64)
-	return out
-}
-
-// excluding returns a set with one number less; nil: it is empty.
-func excluding(set []uint64, n uint32) []uint64 {
-	out := slices.Clone(set)
-	out[n/64] &^= 1 << (n % 64)
-	for len(out) > 0 && out[len(out)-1] == 0 {
-		out = out[:len(out)-1]
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return slices.Clip(out)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,10 +15,10 @@ import (
 	"holdfast.dev/holdfast/controller/api/v1beta1"
 )
 
-// listen returns what the copies announce, which is kept up to date until the context
+// watchReports returns what the copies announce, which is kept up to date until the context
 // is done: for a term, which ends if the API's storage goes back, so that no watch goes
 // on from a version that is not reached.
-func (c *Controller) listen(ctx context.Context) *nodeReports {
+func (c *Controller) watchReports(ctx context.Context) *nodeReports {
 	r := newReports()
 	c.sight.follow(r)
 	for _, k := range []struct {
@@ -82,7 +83,7 @@ func reportFactOf(o any) (reportFact, error) {
 	case *v1beta1.ServiceL2Status:
 		f.node, prefix = in.Status.Node, prefixLayer2
 	case *v1beta1.ServiceBGPStatus:
-		f.node, prefix = in.Status.Node, prefixBGP
+		f.node, prefix, f.peers = in.Status.Node, prefixBGP, strings.Join(in.Status.Peers, ",")
 	default:
 		return f, fmt.Errorf("taking what a node announces: it is a %T", o)
 	}
@@ -91,8 +92,8 @@ func reportFactOf(o any) (reportFact, error) {
 	if m.GetName() != statusName(prefix, f.node, f.service) {
 		f.node = ""
 	}
-	addrs, ok := m.GetAnnotations()[AnnotationAddresses]
-	f.addrs, f.all = addrs, !ok
+	text, ok := m.GetAnnotations()[annotationOf(f.service)]
+	f.addrs, f.all = text, !ok
 	return f, nil
 }
 

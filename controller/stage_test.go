@@ -227,6 +227,7 @@ func newStage(t testing.TB) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
+	st.listen = func(context.Context) *nodeReports { return silence() } // no node speaks in the shop
 	st.shop.watch = func(o *corev1.Service) { st.show("services", o) }
 	for i := range st.sources {
 		st.sources[i].plans = false // there is nothing to be read from the shop

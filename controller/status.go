@@ -7,9 +7,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,6 +52,29 @@ type statusKind[P statusObject] struct {
 // An object without it is of an older version, and is about all addresses.
 const AnnotationAddresses = "holdfast.dev/addresses"
 
+// AnnotationSessions, on the one ServiceBGPStatus of a node that is about no Service:
+// its BGP sessions that are established, sorted, with commas between them, each as the
+// name of the BGPPeer and the family of addresses: router/IPv4. Without such an object a
+// node is of an older version. (On the objects of its Services a session that flaps
+// would have to be written ten thousand times.)
+const AnnotationSessions = "holdfast.dev/sessions"
+
+// annotationOf is where an object says what it says.
+func annotationOf(about name) string {
+	if about == (name{}) {
+		return AnnotationSessions
+	}
+	return AnnotationAddresses
+}
+
+// sessionText names a session for a family.
+func sessionText(peer string, ipv4 bool) string {
+	if ipv4 {
+		return peer + "/IPv4"
+	}
+	return peer + "/IPv6"
+}
+
 // statuses keeps the objects of one kind of this node as they should be, and removes
 // those of a node that is out of sight for Services that this one has taken over.
 type statuses[P statusObject] struct {
@@ -64,11 +85,13 @@ type statuses[P statusObject] struct {
 	owner     *metav1.OwnerReference // the pod; nil: not known
 	// now tells what the node says of which Service, and which nodes are in sight
 	// (nil: as before): what has changed, or with whole all. nil: nothing is said.
-	now    func(whole bool) (services map[name]allocator.Report, sight map[string]bool)
-	log    *slog.Logger
-	stats  *counters
-	gate   *gate
-	change chan struct{}
+	now func(whole bool) (services map[name]allocator.Report, sight map[string]bool)
+	// sessions tells which BGP sessions the node has. nil: that is not said.
+	sessions func() []Session
+	log      *slog.Logger
+	stats    *counters
+	gate     *gate
+	change   chan struct{}
 	// sighted is told which nodes are in sight, when that is not what it was told last.
 	// May be nil.
 	sighted func(map[string]bool)
@@ -166,149 +189,13 @@ func (s *statuses[P]) run(ctx context.Context) {
 	}
 }
 
-// round makes the objects what they should be. It costs what has changed.
-func (s *statuses[P]) round(ctx context.Context) error {
-	services, sight := s.now(s.want == nil)
-	s.take(services)
-	if sight != nil {
-		s.see(sight)
-	}
-	if s.known == nil {
-		own, err := s.of(ctx, s.node)
-		if err != nil {
-			return err
-		}
-		s.known, s.listed = make(map[name]record, len(own)), time.Now()
-		for _, o := range own {
-			s.known[serviceAbout(o)] = s.record(o)
-		}
-		for n := range s.known {
-			s.todo[n] = true
-		}
-		for n := range s.want {
-			s.todo[n] = true
-		}
-		for node := range s.absent {
-			s.absent[node] = nil
-		}
-	}
-	if err := s.work(ctx); err != nil {
-		return err
-	}
-	return s.bury(ctx)
-}
-
-// take takes in what the node says anew.
-func (s *statuses[P]) take(services map[name]allocator.Report) {
-	if s.want == nil {
-		s.want = make(map[name]account, len(services))
-	}
-	for n, r := range services {
-		if s.todo[n] = true; len(r.Addrs) == 0 {
-			delete(s.want, n)
-			continue
-		}
-		s.want[n] = account{r.On, addressesText(r.Addrs)}
-	}
-}
-
-func addressesText(addrs []netip.Addr) string {
-	var b []byte
-	for i, a := range addrs {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = a.AppendTo(b)
-	}
-	return string(b)
-}
-
-// see takes in which nodes are in sight.
-func (s *statuses[P]) see(sight map[string]bool) {
-	for n := range s.sight {
-		if !sight[n] {
-			s.absent[n] = nil
-		}
-	}
-	maps.DeleteFunc(s.absent, func(n string, _ map[name]string) bool { return sight[n] })
-	s.sight = sight
-	if s.sighted != nil {
-		s.sighted(sight)
-	}
-}
-
-// statusWriters is how many objects are written at once: a node that takes over
-// thousands of addresses says so while it matters.
-const statusWriters = 4
-
-// work writes what is not as it should be, sorted, several at once. What is not done
-// stays to be done.
-func (s *statuses[P]) work(ctx context.Context) error {
-	var names []name
-	for n := range s.todo {
-		want, is := s.want[n]
-		if r, exists := s.known[n]; is == exists && (!is || r.right(want)) {
-			delete(s.todo, n)
-			continue
-		}
-		names = append(names, n)
-	}
-	slices.SortFunc(names, name.Compare)
-	var mu sync.Mutex // over known, todo and what follows
-	var failure error
-	next := func() (n name, r record, exists bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		if failure != nil || len(names) == 0 {
-			return name{}, record{}, false
-		}
-		n, names = names[0], names[1:]
-		return n, s.known[n], true
-	}
-	var tasks sync.WaitGroup
-	_, width := s.gate.open()
-	for range min(statusWriters, len(names), width) {
-		tasks.Go(func() {
-			for n, r, more := next(); more; n, r, more = next() {
-				want, is := s.want[n]
-				r, err := s.correct(ctx, n, r, want, is)
-				mu.Lock()
-				switch {
-				case err != nil:
-					failure = err
-				case is:
-					s.known[n] = r
-					delete(s.todo, n)
-				default:
-					delete(s.known, n)
-					delete(s.todo, n)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	tasks.Wait()
-	if len(s.todo) == 0 {
-		s.todo = map[name]bool{} // one that was once long costs each round
-	}
-	return failure
-}
-
-// correct makes one object what it should be; is tells whether there is to be one.
-func (s *statuses[P]) correct(ctx context.Context, of name, r record, want account, is bool) (record, error) {
-	if !is {
-		return r, s.remove(ctx, r.object)
-	}
-	return s.put(ctx, of, r, want)
-}
-
 func (r record) right(a account) bool {
 	return r.owned && r.placed && r.addrs == a.addrs && slices.Equal(r.list, a.list)
 }
 
 func (s *statuses[P]) record(o P) record {
 	node, list := s.said(o)
-	return record{account{list, o.GetAnnotations()[AnnotationAddresses]}, o.GetName(), s.owns(o), node == s.node}
+	return record{account{list, o.GetAnnotations()[annotationOf(serviceAbout(o))]}, o.GetName(), s.owns(o), node == s.node}
 }
 
 // owns tells whether an object goes with this pod, if that is known.
@@ -362,7 +249,7 @@ func (s *statuses[P]) object(of name, a account) P {
 		Labels: map[string]string{
 			v1beta1.LabelNode: labelOf(s.node), v1beta1.LabelServiceName: of.Name, v1beta1.LabelServiceNamespace: of.Namespace,
 		},
-		Annotations: map[string]string{AnnotationAddresses: a.addrs},
+		Annotations: map[string]string{annotationOf(of): a.addrs},
 	}
 	if s.owner != nil {
 		m.OwnerReferences = []metav1.OwnerReference{*s.owner}

@@ -98,3 +98,21 @@ func BenchmarkOneReportOf10000(b *testing.B) {
 		c.news(false)
 	}
 }
+
+// Who asks is told to ask again when a node comes into sight, not only when one goes:
+// what it says counts from then on.
+func TestANodeThatComesIntoSightIsTold(t *testing.T) {
+	c, _, now := settledCore(2)
+	c.sight(true)
+	if all := c.sight(false); all != nil {
+		t.Errorf("named again: %v", all)
+	}
+	c.left("n3")
+	if o := c.decide(now); !o.roll || len(c.sight(false)) != 2 {
+		t.Error("n3 has gone, and nobody is told")
+	}
+	c.joined("n3")
+	if o := c.decide(now); !o.roll || len(c.sight(false)) != 3 {
+		t.Error("n3 is back, and nobody is told")
+	}
+}

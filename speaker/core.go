@@ -166,7 +166,7 @@ func (c *core) joined(node string) {
 	delete(c.inquests, node)
 	delete(c.vouched, node)
 	if !c.members[node] {
-		c.members[node] = true
+		c.members[node], c.out.roll = true, true
 		c.all()
 	}
 }

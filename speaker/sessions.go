@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"holdfast.dev/holdfast/bgp"
@@ -50,8 +51,14 @@ func (s *Speaker) watchSessions(ctx context.Context) {
 	tick := time.NewTicker(sessionsEvery)
 	defer tick.Stop()
 	r := rapporteur{}
+	var before []Hearer
 	for {
-		for _, n := range r.look(time.Now(), s.bgp.Status()) {
+		all := s.bgp.Status()
+		if now := hearers(all); !slices.Equal(now, before) && s.advertising != nil {
+			before = now
+			s.advertising()
+		}
+		for _, n := range r.look(time.Now(), all) {
 			s.session(n)
 		}
 		select {
@@ -66,6 +73,24 @@ func (s *Speaker) watchSessions(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// A Hearer is a BGP peer whose session is established, and for which families.
+type Hearer struct {
+	Name       string
+	IPv4, IPv6 bool
+}
+
+// Hearers returns the peers that hear what this node advertises.
+func (s *Speaker) Hearers() []Hearer { return hearers(s.bgp.Status()) }
+
+func hearers(all []bgp.PeerStatus) (out []Hearer) {
+	for _, st := range all {
+		if st.State == bgp.Established {
+			out = append(out, Hearer{st.Name, st.IPv4, st.IPv6})
+		}
+	}
+	return out
 }
 
 // sessionChanged is bgp.Config.Changed.

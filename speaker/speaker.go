@@ -171,8 +171,8 @@ type Config struct {
 	// the routes of a node whose daemon does not come back. 1 s to 4095 s, in whole
 	// seconds (RFC 4724 §3); 0: 120 s.
 	RestartTime time.Duration
-	// Advertising, if set, is told after what [Speaker.Advertised] returns may have
-	// changed. It must not block.
+	// Advertising, if set, is told after what [Speaker.Advertised] or, with Session set
+	// too, [Speaker.Hearers] returns may have changed. It must not block.
 	Advertising func()
 	// BGP, if set, replaces bgp.New.
 	BGP func(bgp.Config) Advertiser

@@ -93,10 +93,11 @@ func join(f flags, api *rest.Config, log *slog.Logger) (*halves, error) {
 			h.speaker.SetPeers(peers)
 			h.speaker.Set(p)
 		},
-		Advertised: h.speaker.Advertised,
-		Sessions:   h.speaker.SetSessions,
-		Key:        h.speaker.SetKey,
-		Gateways:   layer2.Gateways,
+		Advertised:  h.speaker.Advertised,
+		Established: h.established,
+		Sessions:    h.speaker.SetSessions,
+		Key:         h.speaker.SetKey,
+		Gateways:    layer2.Gateways,
 	})
 	return &h, err
 }
@@ -146,6 +147,14 @@ func (h *halves) announced(whole bool) (out controller.Announced) {
 		out.InSight[node] = true
 	}
 	return out
+}
+
+// established are the BGP sessions by which routers hear this node.
+func (h *halves) established() (all []controller.Session) {
+	for _, p := range h.speaker.Hearers() {
+		all = append(all, controller.Session{Peer: p.Name, IPv4: p.IPv4, IPv6: p.IPv6})
+	}
+	return all
 }
 
 // part hands over what this node announces. BGP sessions are left to end silently,
