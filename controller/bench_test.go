@@ -215,7 +215,7 @@ func BenchmarkNewServiceAmongConditions(b *testing.B) {
 			time.Sleep(50 * time.Millisecond)
 		}
 	}
-	go tn.run()
+	go tn.run(nil)
 	drain() // all hold addresses
 	st.shop.takes = takes
 	for i := range pending {

@@ -30,6 +30,9 @@ type Controller struct {
 	sight     sight
 	stats     *counters
 	gate      *gate
+	clock     *apiClock
+	rollback  *rollback
+	guards    []*guard // of the sources, in their order
 	election  lease.Config
 	plan      func(*allocator.Snapshot, time.Time) allocator.Planned // allocator.Plan
 
@@ -41,16 +44,18 @@ func New(config Config) (*Controller, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	c := &Controller{Config: config, stats: newCounters(), gate: newGate(), plan: allocator.Plan}
+	c := &Controller{Config: config, stats: newCounters(), clock: newAPIClock(), gate: newGate(), plan: allocator.Plan}
 	var err error
-	if c.clients, err = newClients(config.REST); err != nil {
+	if c.clients, err = newClients(c.clock.heard(config.REST)); err != nil {
 		return nil, err
 	}
 	c.belief = newBelief(options{class: config.LBClass, ignoreExclude: config.IgnoreExcludeLabel, namespace: config.Namespace})
 	c.sources = sources(c.clients, c.belief, config.Namespace)
+	c.rollback = newRollback(config.Log)
 	for i := range c.sources {
 		s := &c.sources[i]
-		s.lists = heed(s.lists, &outage{kind: s.kind, log: config.Log, absent: c.absent(s.kind)})
+		s.lists = heed(s.lists, &outage{kind: s.kind, log: config.Log, absent: c.absent(s.kind, i)})
+		c.guards = append(c.guards, c.rollback.guard(s.kind, s.lists, s.store))
 	}
 	c.events = newRecorder(c.clients.core, config.Node, config.Log, c.stats)
 	c.events.gate = c.gate
@@ -59,8 +64,9 @@ func New(config Config) (*Controller, error) {
 	c.l2status.gate, c.bgpstatus.gate = c.gate, c.gate
 	c.l2status.sighted = c.sight.sees
 	c.strangers = newStrangers(config, c.clients.core, c.belief)
+	leases := newLeaseAPI(c.clients.coordination, config.Namespace, c.stats, config.Log, c.rollback)
 	c.election = lease.Config{
-		API:       &leaseAPI{c.clients.coordination, config.Namespace, LeaseName, c.stats, config.Log},
+		API: leases, Now: c.clock.Now, Restored: leases.restored,
 		Namespace: config.Namespace, Name: LeaseName,
 		// A process that is started anew must not be taken for the old one.
 		Identity: config.Node + "_" + strings.ToLower(rand.Text()[:10]),
@@ -80,8 +86,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer stop()
-	for _, s := range c.sources {
-		tasks.Go(func() { follow(watching, s.lists, s.expected, s.kind, s.store) })
+	for i, s := range c.sources {
+		tasks.Go(func() { c.guards[i].follow(watching, s.expected) })
 	}
 	tasks.Go(func() { c.events.run(watching) })
 	tasks.Go(func() { c.l2status.run(ctx) })
@@ -168,7 +174,7 @@ func (c *Controller) tell(services []allocator.ServiceName, what saying) {
 }
 
 // absent returns what to do when a kind is not there; nil where it must be.
-func (c *Controller) absent(kind string) func() {
+func (c *Controller) absent(kind string, guard int) func() {
 	if !optional(kind) {
 		return nil
 	}
@@ -176,18 +182,26 @@ func (c *Controller) absent(kind string) func() {
 		c.belief.mu.Lock()
 		c.belief.listedFirst(kind)
 		c.belief.mu.Unlock()
+		c.rollback.done(c.guards[guard]) // what was believed of it stays
 	}
 }
 
 // lead is what a leader does for a term. It tells whether the outcome of all that
 // it wrote is known. When the term is done nothing more is sent, and lead returns as
 // soon as what was sent has been answered and the step of the plan under way has ended.
+//
+// When the API's storage turns out to have gone back, it returns before the term
+// has ended: what the term has planned and not written is forgotten with it, and the
+// next one, soon after, begins by reading everything.
 func (c *Controller) lead(term *lease.Term) bool {
+	proven := c.rollback.proven()
 	if !c.readAll(term) {
 		return true
 	}
 	select {
 	case <-c.belief.planned:
+	case <-proven:
+		return true
 	case <-term.Done():
 		return true
 	}
@@ -197,12 +211,16 @@ func (c *Controller) lead(term *lease.Term) bool {
 	t.announcing.reports = c.listen(reading)
 	defer c.sight.follow(nil)
 	c.stats.count(func(s *Stats) { s.Leads = true })
-	planning := make(chan struct{})
+	over, planning := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(planning)
-		t.run()
+		t.run(over)
 	}()
-	<-term.Done()
+	select {
+	case <-proven:
+	case <-term.Done():
+	}
+	close(over)
 	settled := t.publisher.stop()
 	<-planning
 	c.stats.count(func(s *Stats) { s.Leads, s.Pools, s.Waiting = false, nil, nil })
@@ -212,10 +230,10 @@ func (c *Controller) lead(term *lease.Term) bool {
 // readAll reads everything that plans follow from, as it is now: what the watches
 // have shown may be older than the last writes of the leader before.
 func (c *Controller) readAll(term *lease.Term) bool {
-	for _, s := range c.sources {
+	for i, s := range c.sources {
 		for s.plans {
 			ctx, cancel := term.Context(writeLimit)
-			err := s.read(ctx)
+			err := c.guards[i].read(ctx)
 			cancel()
 			if err == nil {
 				break

@@ -86,12 +86,22 @@ func (s *slowServer) client(t *testing.T) rest.Interface {
 
 // soleLease is a Lease that only we write, until it is cut off.
 type soleLease struct {
-	mu  sync.Mutex
-	cut bool
-	n   int
+	mu   sync.Mutex
+	cut  bool
+	n    int
+	last *coordv1.Lease
 }
 
 func (l *soleLease) setCut(cut bool) { l.mu.Lock(); defer l.mu.Unlock(); l.cut = cut }
+
+func (l *soleLease) Get(context.Context) (*coordv1.Lease, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		return nil, errors.New("no route to host")
+	}
+	return l.last, nil
+}
 
 func (l *soleLease) Create(ctx context.Context, in *coordv1.Lease) (*coordv1.Lease, error) {
 	return l.Update(ctx, in)
@@ -106,6 +116,7 @@ func (l *soleLease) Update(_ context.Context, in *coordv1.Lease) (*coordv1.Lease
 	l.n++
 	out := in.DeepCopy()
 	out.ResourceVersion = fmt.Sprint(100 + l.n)
+	l.last = out
 	return out, nil
 }
 

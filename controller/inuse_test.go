@@ -11,8 +11,8 @@ import (
 	"holdfast.dev/holdfast/allocator"
 )
 
-// used is what a belief has to say of who uses addresses.
-func used(b *belief) (out []string) {
+// usedBy is what a belief has to say of who uses addresses.
+func usedBy(b *belief) (out []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for by, u := range b.inUse {
@@ -30,7 +30,7 @@ func TestKnowsWhoUsesAddressesBesideServices(t *testing.T) {
 	feed.take()
 	expect := func(when string, want ...string) {
 		t.Helper()
-		if got := used(b); !slices.Equal(got, want) {
+		if got := usedBy(b); !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", when, got, want)
 		}
 		b.mu.Lock()

@@ -42,7 +42,7 @@ func TestPlacingNeverWaitsForPlanning(t *testing.T) {
 		close(planning)
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if c := conditionOf(st.shop.service(shopped("a")).Status.Conditions, conditionAnnounced); c == nil || c.Status != "True" {
+		if c := conditionOf(st.shop.service(shopped("a")).Status.Conditions, conditionHeld); c == nil || c.Status != "True" {
 			t.Errorf("after the plan it is said: %+v", c)
 		}
 	})
@@ -136,7 +136,7 @@ func TestWhatCameWhileAClockWasWrongIsPlanned(t *testing.T) {
 			fence := &stepped{Term: term}
 			tn.term, tn.publisher.term = fence, fence
 			planning := make(chan struct{})
-			go func() { tn.run(); close(planning) }()
+			go func() { tn.run(term.Done()); close(planning) }()
 			time.Sleep(time.Second)
 			fence.past.Store(true)
 			st.shop.edit(shopped("a"), func(*corev1.Service) {})

@@ -60,6 +60,9 @@ type publisher struct {
 	log   *slog.Logger
 	stats *counters
 	work  sync.WaitGroup
+	// conflicted is told that a write was refused because the object is not as it was
+	// believed, as of the version. May be nil.
+	conflicted func(kind string, n name, version string)
 
 	mu       sync.Mutex
 	more     *sync.Cond
@@ -285,6 +288,9 @@ func (p *publisher) write(to target, l *lane, t *task) {
 	}
 	if err == nil {
 		t.sent(answer)
+	}
+	if p.conflicted != nil && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
+		p.conflicted(to.kind, to.name, t.version)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

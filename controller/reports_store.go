@@ -15,7 +15,8 @@ import (
 )
 
 // listen returns what the copies announce, which is kept up to date until the context
-// is done.
+// is done: for a term, which ends if the API's storage goes back, so that no watch goes
+// on from a version that is not reached.
 func (c *Controller) listen(ctx context.Context) *nodeReports {
 	r := newReports()
 	c.sight.follow(r)
@@ -29,7 +30,8 @@ func (c *Controller) listen(ctx context.Context) *nodeReports {
 	} {
 		lists := cache.NewListWatchFromClient(c.clients.metallb, k.kind, c.Namespace, fields.Everything())
 		lists = heed(lists, &outage{kind: k.kind, log: c.Log, absent: func() { r.missing(k.medium) }})
-		go follow(ctx, lists, k.expected, k.kind, reportKeeping{r, k.medium})
+		go cache.NewReflectorWithOptions(lists, k.expected, reportKeeping{r, k.medium},
+			cache.ReflectorOptions{Name: k.kind, Backoff: reflectorBackoff()}).RunWithContext(ctx)
 	}
 	return r
 }

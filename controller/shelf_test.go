@@ -12,7 +12,7 @@ import (
 type shelving interface {
 	delivered(n name, version string, fact *int)
 	answered(n name, version string, fact *int)
-	listed(version string, list map[name]item[int])
+	listed(version string, list map[name]item[int]) (back bool)
 	get(n name) (version string, there bool)
 }
 
@@ -29,11 +29,12 @@ func (s lastWins) delivered(n name, version string, fact *int) {
 	}
 }
 func (s lastWins) answered(n name, version string, fact *int) { s.delivered(n, version, fact) }
-func (s lastWins) listed(_ string, list map[name]item[int]) {
+func (s lastWins) listed(_ string, list map[name]item[int]) bool {
 	clear(s.items)
 	for n, i := range list {
 		s.items[n] = i.version
 	}
+	return false
 }
 func (s lastWins) get(n name) (string, bool) { v, ok := s.items[n]; return v, ok }
 

@@ -21,6 +21,7 @@ const slicesKind = "endpointslices"
 // needed: only one watch delivers them, in order, and nobody here writes them.
 type sliceShelf struct {
 	seen    string                               // every change up to this resourceVersion has been delivered
+	begun   int                                  // how often the versions were forgotten
 	matters func(service name) bool              // tells whether the endpoints of a Service are facts
 	add     func(key any, fact allocator.Change) // takes the facts that differ
 
@@ -111,9 +112,16 @@ func (s *sliceShelf) delivered(version string, f sliceFact) {
 	}
 }
 
+// begin believes in a whole list, whatever the versions.
+func (s *sliceShelf) begin(version string, list []sliceFact) {
+	s.begun++
+	s.seen = ""
+	s.listed(version, list)
+}
+
 // listed believes in a whole list.
 func (s *sliceShelf) listed(version string, list []sliceFact) {
-	if s.seen != "" && after(s.seen, version) {
+	if older(version, s.seen) {
 		return // an older list, from a copy of the API that lags
 	}
 	there := make([]bool, len(s.records), len(s.records)+len(list))

@@ -70,12 +70,19 @@ func (k sliceKeeping) delivered(o any, f sliceFact) error {
 }
 
 func (k sliceKeeping) Replace(objects []any, version string) error {
+	_, err := k.take(objects, version, false)
+	return err
+}
+
+// take believes in a whole list. No object in it can prove that versions went back:
+// theirs are not kept.
+func (k sliceKeeping) take(objects []any, version string, anew bool) (back bool, err error) {
 	list := make([]sliceFact, 0, len(objects))
 	servers := map[name][]netip.Addr{}
 	for _, o := range objects {
 		f, err := sliceFactOf(o)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if f.service != (name{}) {
 			list = append(list, f)
@@ -86,12 +93,25 @@ func (k sliceKeeping) Replace(objects []any, version string) error {
 	}
 	k.belief.mu.Lock()
 	k.belief.apiServers(servers, true)
-	k.belief.endpoints.listed(version, list)
+	if anew {
+		k.belief.endpoints.begin(version, list)
+	} else {
+		k.belief.endpoints.listed(version, list)
+	}
 	k.belief.listedFirst(slicesKind)
 	k.belief.mu.Unlock()
 	k.belief.wake()
-	return nil
+	return false, nil
 }
+
+func (k sliceKeeping) newest() (version string, begun int) {
+	k.belief.mu.Lock()
+	defer k.belief.mu.Unlock()
+	return k.belief.endpoints.seen, k.belief.endpoints.begun
+}
+
+// holds: nobody here writes EndpointSlices, so no write of one is refused.
+func (k sliceKeeping) holds(name, string) bool { return false }
 
 // Bookmark: the watch has delivered everything up to the version.
 func (k sliceKeeping) Bookmark(version string) error {

@@ -56,6 +56,11 @@ type statusWrite struct {
 func (w statusWrite) address() bool { _, ok := w.patch.Status["loadBalancer"]; return ok }
 
 func (s *shop) RoundTrip(r *http.Request) (*http.Response, error) {
+	if q := r.URL.Query(); strings.HasPrefix(r.URL.Path, "/apis/metallb.io/") && q.Get("watch") != "" && q.Get("sendInitialEvents") == "" {
+		reader, writer := io.Pipe() // nobody reports anything
+		context.AfterFunc(r.Context(), func() { writer.Close() })
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: reader, Request: r}, nil
+	}
 	var body []byte
 	if r.Body != nil {
 		body, _ = io.ReadAll(r.Body)
@@ -92,6 +97,13 @@ func (s *shop) carryOut(r *http.Request, body []byte) (int, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bytes += len(body)
+	if strings.HasPrefix(r.URL.Path, "/apis/metallb.io/") {
+		if r.URL.Query().Get("watch") != "" { // with all objects first, which the shop does not know how to do
+			return http.StatusUnprocessableEntity, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`
+		}
+		kind := map[bool]string{true: "ServiceL2StatusList", false: "ServiceBGPStatusList"}[strings.HasSuffix(r.URL.Path, "servicel2statuses")]
+		return http.StatusOK, `{"kind":"` + kind + `","apiVersion":"metallb.io/v1beta1","metadata":{"resourceVersion":"10"},"items":[]}`
+	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/"), "/")
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/status") && parts[1] == "services":

@@ -31,6 +31,8 @@ type tenure struct {
 	c         *Controller
 	term      fence
 	publisher *publisher
+	clock     *termClock
+	ledSince  time.Time // since when somebody has led without a pause
 	feed      *feed
 	plan      func(*allocator.Snapshot, time.Time) allocator.Planned // allocator.Plan
 
@@ -58,28 +60,31 @@ type tenure struct {
 
 func newTenure(c *Controller, term *lease.Term) *tenure {
 	t := &tenure{
-		c: c, term: term, publisher: newPublisher(term, c.Log, c.stats).share(c.gate), feed: c.belief.subscribe(true), plan: c.plan,
+		c: c, term: term, publisher: newPublisher(term, c.Log, c.stats).share(c.gate),
+		clock: newTermClock(c.clock), ledSince: term.LedSince(),
+		feed: c.belief.subscribe(true), plan: c.plan,
 		views: map[name]*service{}, decisions: map[name]*allocator.Decision{}, waiting: map[allocator.Code]int{},
 		heldBack: map[name]bool{}, refused: map[name]string{}, objects: map[target]bool{}, rivals: newRivals(),
 	}
 	t.announcing = newAnnouncing(func(s *service, what saying) {
 		c.events.say(event{of: s.name, uid: s.uid, what: what, fence: term})
 	})
+	t.publisher.conflicted = c.conflicted
 	return t
 }
 
 // now is the time as which plans are made and conditions dated.
-func (t *tenure) now() time.Time { return time.Now() }
+func (t *tenure) now() time.Time { return t.clock.Now() }
 
-// run plans and publishes until the term is done.
-func (t *tenure) run() {
+// run plans and publishes until the term is over.
+func (t *tenure) run(over <-chan struct{}) {
 	defer t.feed.close()
 	defer t.c.strangers.look(nil)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
-		case <-t.term.Done():
+		case <-over:
 			return
 		case <-t.feed.news:
 		case <-t.announcing.news():
@@ -104,6 +109,7 @@ func (t *tenure) step() (wake time.Time) {
 	t.see(changes, now)
 	if facts != nil {
 		facts.Settings = t.c.Settings
+		facts.Settings.LedSince = t.ledSince
 		t.snapshot = allocator.NewSnapshot(*facts)
 	} else if len(changes.facts) > 0 {
 		t.snapshot = t.snapshot.With(changes.facts...)

@@ -17,7 +17,7 @@ import (
 func ruling(t *testing.T, server *slowServer, services []*corev1.Service, do func(*tenure)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := &Controller{Config: Config{Log: quiet, Namespace: "holdfast-system"}, stats: newCounters(), gate: newGate(), plan: allocator.Plan}
+		c := &Controller{Config: Config{Log: quiet, Namespace: "holdfast-system"}, stats: newCounters(), clock: newAPIClock(), gate: newGate(), plan: allocator.Plan}
 		c.belief = newBelief(options{})
 		c.clients = &clients{core: server.client(t), metallb: server.client(t)}
 		c.sources = sources(&clients{core: c.clients.core, discovery: c.clients.core, metallb: c.clients.core}, c.belief, c.Namespace)

@@ -1,18 +1,15 @@
 package controller
 
 import (
-	"context"
 	"fmt"
+	"reflect"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
@@ -34,7 +31,7 @@ type source struct {
 
 // A store takes what a reflector, a consistent read or an answer brings.
 type store interface {
-	cache.TransformingStore
+	believing
 	answered(runtime.Object)
 }
 
@@ -98,40 +95,6 @@ func advertisementOf(in *v1beta1.L2Advertisement) (*advertisement, bool) {
 	return out, true
 }
 
-// follow keeps a store up to date with the API until the context is done.
-func follow(ctx context.Context, lists *cache.ListWatch, expected runtime.Object, kind string, into cache.ReflectorStore) {
-	cache.NewReflectorWithOptions(lists, expected, into, cache.ReflectorOptions{
-		Name: kind,
-		// Never long: what is missed while the API is away is made up for soon
-		// after it is back. Spread, since all nodes come back at once.
-		Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 30, Cap: 3 * time.Second},
-	}).RunWithContext(ctx)
-}
-
-// read lists the kind as it is now, by a quorum of the API's storage, and
-// believes it.
-func (s *source) read(ctx context.Context) error {
-	list, err := s.lists.ListWithContext(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("reading all %s: %w", s.kind, err)
-	}
-	items, err := meta.ExtractList(list)
-	if err != nil {
-		return fmt.Errorf("reading all %s: %w", s.kind, err)
-	}
-	m, err := meta.ListAccessor(list)
-	if err != nil {
-		return fmt.Errorf("reading all %s: %w", s.kind, err)
-	}
-	objects := make([]any, len(items))
-	for i, o := range items {
-		if objects[i], err = trim(o); err != nil {
-			return fmt.Errorf("reading all %s: %w", s.kind, err)
-		}
-	}
-	return s.store.Replace(objects, m.GetResourceVersion())
-}
-
 // keeping puts the objects of one kind on their shelf, reduced by read to what
 // matters; false: the object does not.
 type keeping[O metav1.Object, F any] struct {
@@ -173,22 +136,44 @@ func (k *keeping[O, F]) Delete(o any) error {
 }
 
 func (k *keeping[O, F]) Replace(objects []any, version string) error {
+	_, err := k.take(objects, version, false)
+	return err
+}
+
+func (k *keeping[O, F]) take(objects []any, version string, anew bool) (back bool, err error) {
 	list := make(map[name]item[F], len(objects))
 	for _, o := range objects {
 		n, v, fact, err := k.reduced(o)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if fact != nil {
 			list[n] = item[F]{v, *fact}
 		}
 	}
 	k.belief.mu.Lock()
-	k.shelf.listed(version, list)
+	if anew {
+		k.shelf.begin(version, list, func(a, b F) bool { return reflect.DeepEqual(a, b) })
+	} else {
+		back = k.shelf.listed(version, list)
+	}
 	k.belief.listedFirst(k.shelf.kind)
 	k.belief.mu.Unlock()
 	k.belief.wake()
-	return nil
+	return back, nil
+}
+
+func (k *keeping[O, F]) newest() (version string, begun int) {
+	k.belief.mu.Lock()
+	defer k.belief.mu.Unlock()
+	return k.shelf.newest, k.shelf.begun
+}
+
+func (k *keeping[O, F]) holds(n name, version string) bool {
+	k.belief.mu.Lock()
+	defer k.belief.mu.Unlock()
+	i, ok := k.shelf.items[n]
+	return ok && i.version == version
 }
 
 // Bookmark: the watch has delivered everything up to the version.
@@ -196,7 +181,7 @@ func (k *keeping[O, F]) Bookmark(version string) error {
 	k.belief.mu.Lock()
 	defer k.belief.mu.Unlock()
 	if after(version, k.shelf.seen) {
-		k.shelf.seen = version
+		k.shelf.saw(version)
 	}
 	return nil
 }

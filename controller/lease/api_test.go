@@ -62,13 +62,61 @@ func (f *fakeAPI) set(l *coordv1.Lease) (*coordv1.Lease, error) {
 // client is one copy's way to the API, which can be cut.
 type client struct {
 	*fakeAPI
-	mu  sync.Mutex
-	cut bool
+	mu   sync.Mutex
+	cut  bool
+	late time.Duration // what every answer to a write takes besides
 }
 
 func (c *client) isCut() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.cut }
 
 func (c *client) setCut(cut bool) { c.mu.Lock(); defer c.mu.Unlock(); c.cut = cut }
+
+func (c *client) setLate(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.late = d }
+
+func (c *client) lateness() time.Duration { c.mu.Lock(); defer c.mu.Unlock(); return c.late }
+
+// current returns the Lease as it is stored; nil: there is none.
+func (f *fakeAPI) current() *coordv1.Lease {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lease.DeepCopy()
+}
+
+// restore puts the Lease back to what it was, and the versions with it.
+func (f *fakeAPI) restore(l *coordv1.Lease) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lease, f.version = l.DeepCopy(), 1
+	if l != nil {
+		f.version, _ = strconv.Atoi(l.ResourceVersion)
+	}
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (c *client) Get(ctx context.Context) (*coordv1.Lease, error) {
+	there, lostThere := c.delay(0)
+	back, lostBack := c.delay(c.answers)
+	answer := make(chan *coordv1.Lease, 1)
+	cut := c.isCut()
+	go func() {
+		time.Sleep(there)
+		l := c.current()
+		time.Sleep(back)
+		if !lostThere && !lostBack && !cut && !c.isCut() {
+			answer <- l
+		}
+	}()
+	select {
+	case l := <-answer:
+		if l == nil {
+			return nil, apierrors.NewNotFound(resource, "l")
+		}
+		return l, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
 
 func (c *client) Create(ctx context.Context, l *coordv1.Lease) (*coordv1.Lease, error) {
 	return c.Update(ctx, l)
@@ -89,7 +137,7 @@ func (c *client) Update(ctx context.Context, l *coordv1.Lease) (*coordv1.Lease, 
 			return
 		}
 		stored, err := c.set(l) // whether or not the client still waits
-		time.Sleep(back)
+		time.Sleep(back + c.lateness())
 		if lostBack || c.isCut() {
 			return
 		}
@@ -127,4 +175,11 @@ func (c *client) Watch(ctx context.Context, seen func(*coordv1.Lease)) {
 		case <-changed:
 		}
 	}
+}
+
+// forbidding is an API whose Lease may not be read but by watching.
+type forbidding struct{ *client }
+
+func (f forbidding) Get(context.Context) (*coordv1.Lease, error) {
+	return nil, apierrors.NewForbidden(resource, "l", errors.New("the role does not say get"))
 }

@@ -8,16 +8,18 @@ import (
 
 // A Term is one copy's time as leader.
 type Term struct {
-	ctx    context.Context
-	cancel context.CancelFunc
+	ctx     context.Context
+	cancel  context.CancelFunc
+	since   time.Time
+	stepped chan struct{} // holds one item when the wall clock alone has passed the fence
 
 	mu    sync.Mutex
 	until time.Time // with a monotonic reading
 	alarm *time.Timer
 }
 
-func newTerm(ctx context.Context, until time.Time) *Term {
-	t := &Term{until: until}
+func newTerm(ctx context.Context, until, since time.Time) *Term {
+	t := &Term{until: until, since: since, stepped: make(chan struct{}, 1)}
 	t.ctx, t.cancel = context.WithCancel(ctx)
 	t.alarm = time.AfterFunc(time.Until(until), t.expire)
 	return t
@@ -31,9 +33,33 @@ func (t *Term) Fence() time.Time {
 	return t.until
 }
 
+// LedSince returns since when somebody has led without a pause longer than two
+// lease durations, this copy or others before it, by the clock that all copies share.
+func (t *Term) LedSince() time.Time { return t.since }
+
 // Held tells whether the fence is still ahead, and the term not ended.
+//
+// It may be false for a while and true again, in one case: when the wall clock has
+// been put forward past the fence and the monotonic clock has not, so that the
+// machine may have slept. The lease is then renewed at once. If that succeeds the
+// term goes on, and what was not written for it must be wanted again; if another
+// copy has taken the lease meanwhile, the term ends. A wall clock that is put back, or
+// forward by less than what is left to the fence, changes nothing.
 func (t *Term) Held() bool {
-	return t.ctx.Err() == nil && before(time.Now(), t.Fence())
+	now, fence := time.Now(), t.Fence()
+	if t.ctx.Err() != nil {
+		return false
+	}
+	if before(now, fence) {
+		return true
+	}
+	if now.Before(fence) {
+		select {
+		case t.stepped <- struct{}{}:
+		default:
+		}
+	}
+	return false
 }
 
 // before compares by the monotonic clock and by the wall clock.

@@ -13,8 +13,12 @@ import (
 type view struct {
 	known  bool           // something has been seen: a lease, or that there is none
 	lease  *coordv1.Lease // nil: there is none
-	latest string         // the highest resourceVersion seen
+	latest string         // the highest resourceVersion seen since versions last went back
 	since  time.Time      // when this copy first saw it as it is
+	// taken is until when a holder that vanished without giving the lease back may
+	// have a write under way: one whose lease was deleted, or is of a state of the
+	// API's storage that is not there any more.
+	taken time.Time
 }
 
 // Absent stands for "there is no lease", as of a resourceVersion.
@@ -23,12 +27,34 @@ func Absent(version string) *coordv1.Lease {
 }
 
 // see takes note of the lease as it was watched or answered. What is older than
-// what has been seen is ignored.
-func (v *view) see(l *coordv1.Lease, now time.Time) {
-	if v.latest != "" {
-		if c, err := resourceversion.CompareResourceVersion(l.ResourceVersion, v.latest); err == nil && c <= 0 {
-			return
-		}
+// what has been seen is ignored: the one who shows it may lag. It tells whether
+// that was so.
+func (v *view) see(l *coordv1.Lease, me string, now time.Time) (old bool) {
+	if c, err := resourceversion.CompareResourceVersion(l.ResourceVersion, v.latest); err == nil && c <= 0 {
+		return c < 0
+	}
+	v.put(l, me, now)
+	return false
+}
+
+// read takes note of the lease as a quorum of the API's storage has it: it counts,
+// also if it is older than what has been seen. It tells whether it is.
+func (v *view) read(l *coordv1.Lease, me string, now time.Time) (back bool) {
+	c, err := resourceversion.CompareResourceVersion(l.ResourceVersion, v.latest)
+	switch {
+	case err == nil && c == 0:
+		return false // as it was
+	case l.Name == "" && v.known && v.lease == nil:
+		return false // still absent
+	}
+	v.put(l, me, now)
+	return err == nil && c < 0
+}
+
+func (v *view) put(l *coordv1.Lease, me string, now time.Time) {
+	continues := l.Name != "" && v.lease != nil && l.UID == v.lease.UID && !older(l.ResourceVersion, v.latest)
+	if h := v.holder(); h != "" && h != me && !continues {
+		v.taken = v.since.Add(v.duration())
 	}
 	v.known, v.latest = true, l.ResourceVersion
 	if l.Name == "" {
@@ -39,6 +65,11 @@ func (v *view) see(l *coordv1.Lease, now time.Time) {
 	}
 }
 
+func older(a, b string) bool {
+	c, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && c < 0
+}
+
 func (v *view) holder() string {
 	if v.lease == nil || v.lease.Spec.HolderIdentity == nil {
 		return ""
@@ -46,18 +77,26 @@ func (v *view) holder() string {
 	return *v.lease.Spec.HolderIdentity
 }
 
+// duration returns how long the lease stands as it was seen.
+func (v *view) duration() time.Duration {
+	if d := v.lease.Spec.LeaseDurationSeconds; d != nil && *d > 0 {
+		return time.Duration(*d) * time.Second
+	}
+	return 15 * time.Second
+}
+
 // free returns when the copy called me may try to take the lease, at the
 // earliest; false when nothing is known.
 func (v *view) free(me string) (time.Time, bool) {
+	at := v.since
 	switch h := v.holder(); {
 	case !v.known:
 		return time.Time{}, false
-	case h == "" || h == me:
-		return v.since, true
+	case h != "" && h != me:
+		at = at.Add(v.duration())
 	}
-	duration := 15 * time.Second
-	if d := v.lease.Spec.LeaseDurationSeconds; d != nil && *d > 0 {
-		duration = time.Duration(*d) * time.Second
+	if at.Before(v.taken) {
+		at = v.taken
 	}
-	return v.since.Add(duration), true
+	return at, true
 }

@@ -27,18 +27,46 @@ type instance struct {
 
 	voice    voice
 	sessions []peering.Session
-	told     int // how often sessions were told
+	told     int             // how often sessions were told
+	text     strings.Builder // the log
+}
+
+// Write takes a line of the log, and shows it.
+func (c *instance) Write(line []byte) (int, error) {
+	c.mu.Lock()
+	c.text.Write(line)
+	c.mu.Unlock()
+	return os.Stderr.Write(line)
+}
+
+// logged returns how many lines of the log hold that text.
+func (c *instance) logged(text string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.Count(c.text.String(), text)
+}
+
+// seat returns who may announce an address.
+func (c *instance) seat(addr string) (allocator.Seat, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.seats[netip.MustParseAddr(addr)]
+	return s, ok
 }
 
 func (s *Server) run(t testing.TB, node string) *instance {
+	return s.runWith(t, node, func(*controller.Config) {})
+}
+
+// runWith runs a copy whose configuration alter has changed.
+func (s *Server) runWith(t testing.TB, node string, alter func(*controller.Config)) *instance {
 	t.Helper()
 	c := &instance{seats: map[netip.Addr]allocator.Seat{}, voice: voice{node: node}}
-	var err error
-	c.Controller, err = controller.New(controller.Config{
+	config := controller.Config{
 		REST: s.Copy(), Node: node, Namespace: "holdfast-system",
 		Settings:      allocator.Settings{Settle: 2 * time.Second, Overlap: time.Second},
 		LeaseDuration: 5 * time.Second,
-		Log:           slog.New(slog.NewTextHandler(os.Stderr, nil)).With("copy", node),
+		Log:           slog.New(slog.NewTextHandler(c, nil)).With("copy", node),
 		Placed: func(p allocator.Placement, _ map[string][]netip.Addr) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -60,8 +88,10 @@ func (s *Server) run(t testing.TB, node string) *instance {
 			defer c.mu.Unlock()
 			c.sessions, c.told = s, c.told+1
 		},
-	})
-	if err != nil {
+	}
+	alter(&config)
+	var err error
+	if c.Controller, err = controller.New(config); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -40,11 +40,13 @@ type Server struct {
 	URL   string
 	Audit string // file: what ServiceAccount asked for, one JSON object a line
 
-	objects dynamic.Interface // of all kinds, for the administrator
-	dir     string
-	kstack  string
-	api     []string // its command line
-	stop    func()   // kills it
+	objects  dynamic.Interface // of all kinds, for the administrator
+	dir      string
+	kstack   string
+	api      []string // its command line
+	stop     func()   // kills it
+	etcd     []string // its command line
+	stopEtcd func()   // kills it
 }
 
 const auditPolicy = `apiVersion: audit.k8s.io/v1
@@ -70,9 +72,10 @@ func Start(t testing.TB) *Server {
 	s.file(t, "audit.yaml", auditPolicy)
 	ports := freePorts(t, 3)
 	client, peer := fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("http://127.0.0.1:%d", ports[1])
-	s.daemon(t, "etcd", "--data-dir="+filepath.Join(s.dir, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
-		"--listen-client-urls="+client, "--advertise-client-urls="+client,
-		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer)
+	s.etcd = []string{"etcd", "--data-dir=" + filepath.Join(s.dir, "etcd"), "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer}
+	s.stopEtcd = s.daemon(t, s.etcd...)
 	s.key(t)
 	s.api = []string{"kube-apiserver", "--etcd-servers=" + client, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", ports[2]),
 		"--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112", "--cert-dir=" + s.dir,
@@ -113,6 +116,38 @@ func (s *Server) StartAPI(t testing.TB) {
 	t.Helper()
 	s.stop = s.daemon(t, s.api...)
 	s.await(t)
+}
+
+// Backup keeps what etcd holds now, which etcd and the API server are stopped for;
+// both are running again when it returns.
+func (s *Server) Backup(t testing.TB) {
+	t.Helper()
+	s.whileStopped(t, func() error {
+		return os.CopyFS(filepath.Join(s.dir, "backup"), os.DirFS(filepath.Join(s.dir, "etcd")))
+	})
+}
+
+// Restore puts etcd back to what the last Backup kept, and starts it and the API
+// server anew, as Kubernetes wants it: https://kubernetes.io/docs/tasks/administer-cluster/configure-upgrade-etcd/.
+func (s *Server) Restore(t testing.TB) {
+	t.Helper()
+	s.whileStopped(t, func() error {
+		if err := os.RemoveAll(filepath.Join(s.dir, "etcd")); err != nil {
+			return err
+		}
+		return os.Rename(filepath.Join(s.dir, "backup"), filepath.Join(s.dir, "etcd"))
+	})
+}
+
+func (s *Server) whileStopped(t testing.TB, do func() error) {
+	t.Helper()
+	s.StopAPI(t)
+	s.stopEtcd()
+	if err := do(); err != nil {
+		t.Fatal(err)
+	}
+	s.stopEtcd = s.daemon(t, s.etcd...)
+	s.StartAPI(t)
 }
 
 // Copy returns the configuration of a client that is one of holdfast's copies.
