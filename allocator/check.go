@@ -70,10 +70,13 @@ func (c checker) held(a netip.Addr) error {
 
 // given judges an address that v does not hold yet.
 func (c checker) given(a netip.Addr) error {
-	p := c.poolOf(a)
+	p, used := c.poolOf(a), c.inUse(c.v, a)
+	if c.v.mark(a) != nil { // it takes it back
+		used = c.barsReturn(a)
+	}
 	switch {
-	case c.inUse(c.v, a) != "":
-		return fmt.Errorf("%s would be given, and %s", a, c.inUse(c.v, a))
+	case used != "":
+		return fmt.Errorf("%s would be given, and %s", a, used)
 	case timed(c.v.Record.Kept, a) && c.lostPool(c.v, a).code == "":
 		// back to its seat, whose pool may be refused for a mistake
 	case p == nil:
@@ -84,7 +87,38 @@ func (c checker) given(a netip.Addr) error {
 	if other := c.admits(c.v, a, true); other.code != "" {
 		return fmt.Errorf("%s would be given, and is not to be shared with %s", a, list(other.names, other.more))
 	}
+	if p != nil && c.v.mark(a) == nil && c.exceeds(p, a) {
+		return fmt.Errorf("%s would be given, and %s", a, p.quotaText(c.v))
+	}
 	return nil
+}
+
+// exceeds tells whether the namespace would sit on more addresses of the pool than it
+// may, once v has what is decided, a among it.
+func (c checker) exceeds(p *pool, a netip.Addr) bool {
+	if p.MaxPerNamespace <= 0 {
+		return false
+	}
+	t := c.tenants[c.v.Name.Namespace]
+	alone := func(b netip.Addr) bool { // v, which may be planned there, has nobody beside it
+		n := t.sits[b]
+		if slices.Contains(c.v.comes, b) {
+			n--
+		}
+		return n == 0
+	}
+	n := t.pools[p.Name]
+	for _, b := range c.v.comes {
+		if c.poolOf(b) == p && alone(b) {
+			n--
+		}
+	}
+	for _, b := range c.d.Holds {
+		if !slices.Contains(c.v.Holds, b) && c.poolOf(b) == p && alone(b) {
+			n++
+		}
+	}
+	return alone(a) && n > p.MaxPerNamespace
 }
 
 // dropped judges an address that v holds and would hold no more.

@@ -124,7 +124,7 @@ func (d *draft) comeBack(i int) {
 		}
 		t.Since = d.began(&d.v.Service, t.Since, d.now)
 		c := d.admits(d.v, t.Addr, true)
-		if c.code == "" && d.inUse(d.v, t.Addr) == "" && d.lostPool(d.v, t.Addr).code == "" {
+		if c.code == "" && d.barsReturn(t.Addr) == "" && d.lostPool(d.v, t.Addr).code == "" {
 			d.take(t.Addr, Returned)
 		} else if until, over := d.deadline(t.Since, d.settings.Settle); !over {
 			d.wakeAt(until)
@@ -143,7 +143,7 @@ func (d *draft) restore(i int) {
 			continue
 		}
 		p := d.poolOf(a)
-		if p != nil && p.Name == m.Pool && d.accepts(p, d.v) == yes && d.wants(a) && d.inUse(d.v, a) == "" && d.admits(d.v, a, true).code == "" {
+		if p != nil && p.Name == m.Pool && d.accepts(p, d.v) == yes && d.wants(a) && d.barsReturn(a) == "" && d.admits(d.v, a, true).code == "" {
 			d.take(a, Restored)
 			return
 		}

@@ -74,6 +74,22 @@ func (s *Snapshot) inUse(v *service, a netip.Addr) string {
 			return "it is used by " + by
 		}
 	}
+	return unfit(a)
+}
+
+// barsReturn says what keeps v from an address that is recorded for it: what another
+// Service names in its spec.externalIPs does not, for anybody might write that.
+func (s *Snapshot) barsReturn(a netip.Addr) string {
+	for _, by := range s.used.at[a] {
+		if s.used.by[by].Service == (ServiceName{}) {
+			return "it is used by " + by
+		}
+	}
+	return unfit(a)
+}
+
+// unfit says why no host can use an address; "": one can.
+func unfit(a netip.Addr) string {
 	if as := uselessAs(a); as != "" {
 		return "no host can use it; it is of the " + as
 	}

@@ -192,7 +192,7 @@ func (t *Seat) local(v *service) bool {
 	case "":
 	default:
 		t.Remarks = append(t.Remarks, Remark{v.Name, Reason{Code: BadAnnotation, Addr: t.Addr,
-			Detail: fmt.Sprintf("annotation %s is %q, and is not heeded: it can be Local", AnnotationAnnounceAs, text)}})
+			Detail: fmt.Sprintf("annotation %s is %q, and is not heeded: it can be Local", AnnotationAnnounceAs, excerpt(text))}})
 	}
 	return v.Local
 }

@@ -125,14 +125,14 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 	}
 	var against []*service
 	g.all(func(r *service) bool {
-		if r != v && !consents(r) && !v.seatedBefore(r, a) {
+		if r != v && !consents(r) && !v.before(r, a) {
 			against = append(against, r)
 		}
 		return true
 	})
 	for _, p := range v.Ports {
 		g.claiming(v, p, func(r *service) {
-			if v.seatedBefore(r, a) {
+			if v.before(r, a) {
 				return
 			}
 			against = append(against, r)
@@ -156,17 +156,23 @@ func (s *Snapshot) across(a netip.Addr) bool {
 	return s.settings.AcrossNamespaces || p != nil && p.AcrossNamespaces
 }
 
-// seatedBefore tells, of two for whom nothing but a seat is kept on the address,
-// whether v left before r did: it returns first.
-func (v *service) seatedBefore(r *service, a netip.Addr) bool {
-	if len(v.Record.Kept) == 0 || len(r.Record.Kept) == 0 || slices.Contains(r.Holds, a) || slices.Contains(r.comes, a) {
+// before tells, where nothing but a seat is kept for r on the address, whether v, for
+// whom it is kept or recorded too, takes it back all the same: a seat that is kept for
+// another namespace bars nobody who was there; else who left first returns first.
+func (v *service) before(r *service, a netip.Addr) bool {
+	if len(r.Record.Kept) == 0 || v.mark(a) == nil || slices.Contains(r.Holds, a) || slices.Contains(r.comes, a) {
 		return false
 	}
 	of := func(s *service) int {
 		return slices.IndexFunc(s.Record.Kept, func(t Timer) bool { return t.Addr == a })
 	}
 	i, j := of(v), of(r)
-	if i < 0 || j < 0 {
+	switch {
+	case j < 0:
+		return false
+	case v.Name.Namespace != r.Name.Namespace:
+		return true
+	case i < 0:
 		return false
 	}
 	x, y := v.Record.Kept[i].Since, r.Record.Kept[j].Since
