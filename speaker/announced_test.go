@@ -84,6 +84,30 @@ func TestAlwaysSaysWhatIsAnswered(t *testing.T) {
 	})
 }
 
+// Who counts only the word of nodes in sight is told when one comes into sight, as well
+// as when one goes: nothing else need change with it.
+func TestTellsWhoIsInSight(t *testing.T) {
+	c, _, now := settledCore(1)
+	c.sight(true)
+	for _, step := range []struct {
+		what string
+		do   func(string)
+		want []string
+	}{{"goes", c.left, []string{"n1", "n2"}}, {"comes", c.joined, []string{"n1", "n2", "n3"}}} {
+		step.do("n3")
+		if !c.decide(now).roll {
+			t.Errorf("a node %s, and nobody is told to ask", step.what)
+		}
+		got := c.sight(false)
+		if slices.Sort(got); !slices.Equal(got, step.want) {
+			t.Errorf("a node %s: %v are in sight, want %v", step.what, got, step.want)
+		}
+	}
+	if c.joined("n3"); c.decide(now).roll {
+		t.Error("a node that is in sight comes again, and it is told")
+	}
+}
+
 // One Service joins or leaves an address among 10,000, and who asks is told.
 func BenchmarkOneReportOf10000(b *testing.B) {
 	c, p, now := settledCore(10_000)

@@ -167,6 +167,7 @@ func (c *core) joined(node string) {
 	delete(c.vouched, node)
 	if !c.members[node] {
 		c.members[node] = true
+		c.out.roll = true
 		c.all()
 	}
 }
