@@ -149,11 +149,23 @@ func (s *Snapshot) disagrees(v *service, a netip.Addr) cause {
 }
 
 // agrees tells whether v has the same key as all the others on every address that it
-// goes on to hold. Those that it is given now have admitted it.
+// holds and goes on to hold, be it for an overlap. Those that it is given now have
+// admitted it.
 func (d *draft) agrees(holds []netip.Addr) bool {
 	for _, a := range holds {
-		if slices.Contains(d.v.Holds, a) && d.voices(d.v, a) && !timed(d.record.Overlap, a) && !d.agreement(a).agreed {
-			return false
+		switch {
+		case !slices.Contains(d.v.Holds, a) || d.overwritten(&d.v.Service, a):
+			continue
+		case d.voices(d.v, a):
+			if !d.agreement(a).agreed {
+				return false
+			}
+			continue
+		}
+		for _, r := range d.groups[a].residents {
+			if r != d.v && d.voices(r, a) && (r.request.share != d.v.request.share || r.request.share == "") {
+				return false
+			}
 		}
 	}
 	return true

@@ -241,7 +241,7 @@ func (s *Snapshot) join(v *service, p *pool, f Family, more int) (found netip.Ad
 		return found, false
 	}
 	s.lowest(k, v, func(a netip.Addr) (next bool) {
-		if FamilyOf(a) == f && s.poolOf(a) == p && len(s.used.at[a]) == 0 && !s.overQuota(v, p, a, more) && s.admits(v, a, false).code == "" {
+		if FamilyOf(a) == f && s.poolOf(a) == p && !slices.Contains(v.Holds, a) && len(s.used.at[a]) == 0 && !s.overQuota(v, p, a, more) && s.admits(v, a, false).code == "" {
 			found, ok = a, true
 		}
 		return !ok
@@ -274,7 +274,7 @@ func (s *Snapshot) nothingFree(v *service, pools []*pool, families []Family) Rea
 		within, enlarge = "pool", "the pool"
 	}
 	if len(families) > 1 && !both {
-		r.Detail = fmt.Sprintf("no addresses of both families in one of the %s %s: a Service takes them from the same pool; put IPv4 and IPv6 ranges into one pool", within, strings.Join(names, ", "))
+		r.Detail = fmt.Sprintf("%s %s: none has free addresses of both families, and a Service takes both from the same pool; put IPv4 and IPv6 ranges into one pool", within, strings.Join(names, ", "))
 		return r
 	}
 	shared := ""

@@ -143,11 +143,24 @@ func (d *draft) restore(i int) {
 			continue
 		}
 		p := d.poolOf(a)
-		if p != nil && p.Name == m.Pool && d.accepts(p, d.v) == yes && d.wants(a) && d.barsReturn(a) == "" && d.admits(d.v, a, true).code == "" {
+		if p == nil || p.Name != m.Pool || d.accepts(p, d.v) != yes || !d.wants(a) || d.barsReturn(a) != "" {
+			continue
+		}
+		c := d.admits(d.v, a, true)
+		switch {
+		case c.code == "":
 			d.take(a, Restored)
+			return
+		case d.strangers(c): // they must leave; until then its seat is kept
+			d.keep(Timer{a, PortClash, d.began(&d.v.Service, d.now, d.now)}, c)
 			return
 		}
 	}
+}
+
+// strangers tells whether all who are in v's way are of other namespaces.
+func (d *draft) strangers(c cause) bool {
+	return c.more == 0 && !slices.ContainsFunc(c.names, func(n ServiceName) bool { return n.Namespace == d.v.Name.Namespace })
 }
 
 // wants tells whether v's own request allows the address.
@@ -174,7 +187,7 @@ func (d *draft) wants(a netip.Addr) bool {
 // the addresses held are kept.
 func (d *draft) wish(current *[2]netip.Addr) (refused bool) {
 	v, n := d.v, need{all: true}
-	if v.request.err != nil && v.holder() {
+	if v.request.err != nil && v.holds() {
 		d.say(Reason{Code: BadRequest, Detail: v.request.err.Error()})
 		return true
 	}

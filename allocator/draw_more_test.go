@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"time"
 
@@ -18,7 +19,9 @@ func change(text string, c ...Change) step {
 
 // drawPoolEdit draws a change of pools or namespaces.
 func drawPoolEdit(t *rapid.T) step {
-	switch rapid.IntRange(0, 6).Draw(t, "edit") {
+	switch rapid.IntRange(0, 8).Draw(t, "edit") {
+	case 7:
+		return drawUse(t)
 	case 0:
 		name := pick(t, "pool", poolNames...)
 		return change("delete pool "+name, DropPool{name})
@@ -33,6 +36,32 @@ func drawPoolEdit(t *rapid.T) step {
 	}
 	p := drawPool(t)
 	return change(fmt.Sprintf("pool %+v %+v", p, p.Allocation), PutPool{p})
+}
+
+// drawUse draws a use of addresses by a node, by a Service's externalIPs, or by the
+// API server.
+func drawUse(t *rapid.T) step {
+	addrs := []netip.Addr{netip.MustParseAddr(drawAddress(t, pick(t, "family", IPv4, IPv4, IPv6)))}
+	if often(t, 5, "two") {
+		addrs = append(addrs, netip.MustParseAddr(drawAddress(t, IPv4)))
+	}
+	use := InUse{By: "api", Addrs: addrs}
+	switch rapid.IntRange(0, 7).Draw(t, "use") {
+	case 0:
+		return change("the API server moves away", DropInUse{use.By})
+	case 1:
+		return change(fmt.Sprint("used by the API server: ", addrs), PutInUse{use})
+	case 2: // not a node that drawPlaceEdit draws
+		return change(fmt.Sprint("used by a node: ", addrs), PutNode{Node{Name: "x0", Excluded: true, InUse: addrs}})
+	case 3:
+		return change("a node goes", DropNode{"x0"})
+	}
+	use.Service = pick(t, "service", serviceNames...)
+	use.By = use.Service.String()
+	if rapid.Bool().Draw(t, "drop") {
+		return change(fmt.Sprint("no externalIPs of ", use.By), DropInUse{use.By})
+	}
+	return change(fmt.Sprint("externalIPs of ", use.By, ": ", addrs), PutInUse{use})
 }
 
 func drawAdvertisement(t *rapid.T) Advertisement {
@@ -141,6 +170,7 @@ func drawWork(t *rapid.T) step {
 		back := pick(t, "back", 0, 0, 10*time.Second)
 		return step{fmt.Sprint("a new leader, whose clock is behind by ", back), func(w *world) {
 			w.now = w.now.Add(-back)
+			w.settings.LedSince = earlier(w.settings.LedSince, w.now)
 			w.newLeader()
 		}}
 	case 1, 2:
@@ -188,10 +218,21 @@ func drawRace(t *rapid.T, edit func(*rapid.T) step) step {
 	}}
 }
 
-// crowd brings four Services to one address, served by pods on three nodes.
-func crowd() (steps []step) {
+// drawGap draws a time in which nobody leads, and what happens meanwhile.
+func drawGap(t *rapid.T, edit func(*rapid.T) step) step {
+	pause := pick(t, "pause", time.Second, 20*time.Second, time.Hour)
+	var meanwhile []step
+	for range rapid.IntRange(0, 2).Draw(t, "meanwhile") {
+		meanwhile = append(meanwhile, edit(t))
+	}
+	return step{fmt.Sprint("nobody leads for ", pause), func(w *world) { w.unled(pause, meanwhile...) }}
+}
+
+// crowd brings four Services of two namespaces to one address, if keys join across
+// them, served by pods on three nodes.
+func crowd(across bool) (steps []step) {
 	add := func(what string, c Change) { steps = append(steps, change(what, c)) }
-	add("pool", PutPool{Pool{Name: "p0", Created: noon, Addresses: []string{"10.0.0.250-10.0.0.252", "fd00::0-fd00::1"}, AutoAssign: true}})
+	add("pool", PutPool{Pool{Name: "p0", Created: noon, Addresses: []string{"10.0.0.250-10.0.0.252", "fd00::0-fd00::1"}, AutoAssign: true, AcrossNamespaces: across}})
 	add("advertisement", PutAdvertisement{Advertisement{Name: "a0", Pools: []string{"p0"}}})
 	add("advertisement", PutAdvertisement{Advertisement{Name: "a1", PoolSelectors: []Selector{{{Key: "zone", Operator: In, Values: []string{"b"}}}}, Interfaces: []string{"eth1"}}})
 	for i, port := range allPorts {
@@ -199,7 +240,7 @@ func crowd() (steps []step) {
 		add("node", PutNode{Node{Name: nodeNames[i], Labels: map[string]string{"rack": "x"}, Excluded: i == 3}})
 		add(fmt.Sprint("endpoints ", n), PutEndpoints{Endpoints{n, "e0", []NodeEndpoints{{nodeNames[i%3], 1, 0}, {nodeNames[1], 1, 0}}}})
 		add(fmt.Sprint("service ", n), PutService{Service{
-			Name: n, UID: fmt.Sprint("u", i), Created: noon.Add(time.Duration(i%3) * time.Second), Families: []Family{IPv4},
+			Name: n, UID: fmt.Sprint("u", i), Created: noon.Add(time.Duration(i%3)*time.Second - time.Minute), Families: []Family{IPv4},
 			Ports: []Port{port}, Selector: "app=a", Annotations: map[string]string{PrefixMetalLB + AnnotationShare: "k"},
 		}})
 	}
@@ -213,8 +254,14 @@ func drawHistory(steps int, edits ...func(*rapid.T) step) *rapid.Generator[histo
 			Settle:  pick(t, "settle", 30*time.Second, 30*time.Second, 30*time.Second, 0, Never),
 			Overlap: pick(t, "overlap", 30*time.Second, 30*time.Second, 10*time.Second, 45*time.Second, 0),
 		}}
+		for _, n := range []string{"n0", "n1"} {
+			if often(t, 8, "known") {
+				h.steps = append(h.steps, change("namespace "+n, PutNamespace{Namespace{n, map[string]string{"team": "x"}}}))
+			}
+		}
+		h.settings.AcrossNamespaces = often(t, 2, "across")
 		if rapid.Bool().Draw(t, "crowd") {
-			h.steps = crowd()
+			h.steps = append(h.steps, crowd(often(t, 7, "across"))...)
 		}
 		for range rapid.IntRange(1, 3).Draw(t, "pools") {
 			p := drawPool(t)
@@ -225,9 +272,11 @@ func drawHistory(steps int, edits ...func(*rapid.T) step) *rapid.Generator[histo
 		}
 		for range rapid.IntRange(1, steps).Draw(t, "steps") {
 			edit := edits[rapid.IntRange(0, len(edits)-1).Draw(t, "kind")]
-			switch n := rapid.IntRange(0, 19).Draw(t, "what"); {
+			switch n := rapid.IntRange(0, 20).Draw(t, "what"); {
 			case n < 10:
 				h.steps = append(h.steps, drawWork(t))
+			case n == 20:
+				h.steps = append(h.steps, drawGap(t, edit))
 			case n < 18:
 				h.steps = append(h.steps, edit(t))
 			default:

@@ -76,6 +76,10 @@ func drawPool(t *rapid.T) Pool {
 	p := Pool{
 		Name: poolNames[i], Created: noon.Add(time.Duration(i) * time.Minute), AutoAssign: often(t, 8, "auto"),
 		AvoidBuggyIPs: often(t, 2, "buggy"), Labels: map[string]string{"zone": pick(t, "zone", "a", "b")},
+		AcrossNamespaces: often(t, 5, "across"),
+	}
+	if often(t, 2, "quota") {
+		p.MaxPerNamespace = rapid.IntRange(1, 2).Draw(t, "most")
 	}
 	for range rapid.IntRange(1, 2).Draw(t, "entries") {
 		p.Addresses = append(p.Addresses, drawRange(t, i))
@@ -103,7 +107,7 @@ func drawSpec(t *rapid.T) (string, func(*Service)) {
 	}
 	switch rapid.IntRange(0, 11).Draw(t, "field") {
 	case 0, 1, 2:
-		return annotate(AnnotationShare, pick(t, "key", "", "k", "k", "k", "l"))
+		return annotate(AnnotationShare, pick(t, "key", "", "k", "k", "k", "l", "l", " "))
 	case 3, 4:
 		ports := rapid.SliceOfNDistinct(rapid.SampledFrom(allPorts), 1, 2, rapid.ID[Port]).Draw(t, "ports")
 		return fmt.Sprint("ports ", ports), func(v *Service) { v.Ports = ports }
@@ -112,17 +116,19 @@ func drawSpec(t *rapid.T) (string, func(*Service)) {
 		return fmt.Sprint("local ", local, " ", selector), func(v *Service) { v.Local, v.Selector = local, selector }
 	case 7:
 		list := drawAddress(t, pick(t, "family", IPv4, IPv4, IPv6))
-		switch rapid.IntRange(0, 5).Draw(t, "form") {
+		switch rapid.IntRange(0, 6).Draw(t, "form") {
 		case 0:
 			list += ", " + drawAddress(t, pick(t, "family", IPv4, IPv6))
 		case 1:
 			list = "x"
 		case 2:
 			return "loadBalancerIP=" + list, func(v *Service) { v.LoadBalancerIP = list }
+		case 3:
+			list = " "
 		}
 		return annotate(AnnotationAddresses, list)
 	case 8:
-		return annotate(AnnotationPool, pick(t, "pool", "p0", "p1", "p2", "p9"))
+		return annotate(AnnotationPool, pick(t, "pool", "p0", "p1", "p2", "p9", " "))
 	case 9:
 		return "no request", func(v *Service) {
 			v.LoadBalancerIP = ""
@@ -162,7 +168,7 @@ func drawEdit(t *rapid.T) step {
 	if n < 3 {
 		return step{fmt.Sprint("delete ", name), func(w *world) { w.change(DropService{name}) }}
 	}
-	if n < 5 {
+	if n < 6 {
 		return drawMeddling(t, name)
 	}
 	text, set := drawSpec(t)
@@ -170,12 +176,17 @@ func drawEdit(t *rapid.T) step {
 	key := pick(t, "key", "", "k", "k")
 	return step{fmt.Sprint("edit ", name, ": ", text), func(w *world) {
 		v, ok := w.services[name]
-		if !ok { // the first three are older than all others
-			v = Service{
-				Name: name, UID: fmt.Sprint(name, " of ", w.now.Sub(noon)), Created: w.now, Foreign: foreign,
-				Ports: []Port{port}, Families: []Family{IPv4}, Selector: "app=a",
-				Annotations: map[string]string{PrefixMetalLB + AnnotationShare: key},
-			}
+		fresh := Service{
+			Name: name, UID: fmt.Sprint(name, " of ", w.now.Sub(noon), " ", len(w.log)), Created: w.now, Foreign: foreign,
+			Ports: []Port{port}, Families: []Family{IPv4}, Selector: "app=a",
+			Annotations: map[string]string{PrefixMetalLB + AnnotationShare: key},
+		}
+		switch {
+		case !ok || n == 6: // deleted and created again
+			v = fresh
+		case n == 7: // replaced: what was added to it is gone
+			fresh.UID, fresh.Created, fresh.Foreign, fresh.Holds, fresh.Record = v.UID, v.Created, v.Foreign, v.Holds, v.Record
+			v = fresh
 		}
 		set(&v)
 		v.HealthPort = 0
@@ -186,9 +197,9 @@ func drawEdit(t *rapid.T) step {
 	}}
 }
 
-// drawMeddling draws what nobody should do to a Service, and somebody does.
+// drawMeddling draws what nobody should do to a Service's status, and somebody does.
 func drawMeddling(t *rapid.T, name ServiceName) step {
-	kind := rapid.IntRange(0, 3).Draw(t, "meddling")
+	kind := rapid.IntRange(0, 6).Draw(t, "meddling")
 	extra := netip.MustParseAddr(drawAddress(t, pick(t, "family", IPv4, IPv4, IPv6)))
 	return step{fmt.Sprint("meddle ", kind, " ", name, " ", extra), func(w *world) {
 		v, ok := w.services[name]
@@ -204,7 +215,28 @@ func drawMeddling(t *rapid.T, name ServiceName) step {
 		case kind == 3: // of another type for a moment: the API empties the status
 			w.change(DropService{name})
 			v.Holds = nil
+		case kind == 4:
+			v.Holds = []netip.Addr{extra}
+		case kind == 5: // times of the future
+			v.Record = shifted(v.Record, func(t time.Time) time.Time { return t.AddDate(70, 0, 0) })
+		case kind == 6: // came before it was there
+			v.Record.Pools = shifted(v.Record, func(t time.Time) time.Time { return noon.AddDate(-1, 0, 0) }).Pools
 		}
 		w.change(PutService{v})
 	}}
+}
+
+// shifted is a record with other times.
+func shifted(r Record, shift func(time.Time) time.Time) Record {
+	r.Pools = slices.Clone(r.Pools)
+	for i := range r.Pools {
+		r.Pools[i].Since = shift(r.Pools[i].Since)
+	}
+	for _, timers := range []*[]Timer{&r.Settling, &r.Overlap, &r.Kept} {
+		*timers = slices.Clone(*timers)
+		for i := range *timers {
+			(*timers)[i].Since = shift((*timers)[i].Since)
+		}
+	}
+	return r
 }

@@ -116,10 +116,12 @@ func (d *draft) admitted(out *Decision) {
 	if len(d.record.Pools) == 0 {
 		return
 	}
-	d.record.Ports = slices.SortedFunc(slices.Values(v.Ports), Port.Compare)
-	d.record.Share = v.Record.Share
-	if d.agrees(out.Holds) {
-		d.record.Share = v.request.share
+	d.record.Ports, d.record.Share = v.Record.Ports, v.Record.Share
+	if len(d.record.Kept) == 0 || v.Record.IsZero() { // a seat is kept with the ports that it had
+		d.record.Ports = slices.SortedFunc(slices.Values(v.Ports), Port.Compare)
+		if d.agrees(out.Holds) {
+			d.record.Share = v.request.share
+		}
 	}
 	if d.record.Written = d.now; d.record.Equal(v.Record) {
 		d.record.Written = v.Record.Written

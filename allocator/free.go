@@ -91,7 +91,7 @@ func (s *Snapshot) barsReturn(a netip.Addr) string {
 // unfit says why no host can use an address; "": one can.
 func unfit(a netip.Addr) string {
 	if as := uselessAs(a); as != "" {
-		return "no host can use it; it is of the " + as
+		return "no host can use it; it is of " + as
 	}
 	return ""
 }
@@ -101,14 +101,14 @@ var useless = []struct {
 	netip.Prefix
 	are string
 }{
-	{netip.MustParsePrefix("0.0.0.0/8"), "addresses of 0.0.0.0/8, which stands for the sender's own network (RFC 1122)"},
-	{netip.MustParsePrefix("127.0.0.0/8"), "loopback addresses"},
-	{netip.MustParsePrefix("169.254.0.0/16"), "link-local addresses, which no router forwards (RFC 3927)"},
-	{netip.MustParsePrefix("224.0.0.0/4"), "multicast addresses"},
+	{netip.MustParsePrefix("0.0.0.0/8"), "0.0.0.0/8, which stands for the sender's own network (RFC 1122)"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "the loopback addresses"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "the link-local addresses, which no router forwards (RFC 3927)"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "the multicast addresses"},
 	{netip.MustParsePrefix("255.255.255.255/32"), "the broadcast address"},
 	{netip.MustParsePrefix("::/127"), "the unspecified address and the loopback address"},
-	{netip.MustParsePrefix("fe80::/10"), "link-local addresses, which no router forwards (RFC 4291)"},
-	{netip.MustParsePrefix("ff00::/8"), "multicast addresses"},
+	{netip.MustParsePrefix("fe80::/10"), "the link-local addresses, which no router forwards (RFC 4291)"},
+	{netip.MustParsePrefix("ff00::/8"), "the multicast addresses"},
 }
 
 // uselessAs says as what no host can use an address; "": one can.
@@ -163,7 +163,7 @@ func (s *Snapshot) barred(p *pool) error {
 	for _, sp := range p.spans {
 		for _, u := range useless {
 			if sp.overlaps(span{u.Addr(), LastOf(u.Prefix)}) {
-				problems = append(problems, fmt.Errorf("spec.addresses: no Service is given what %s has of the %s: no host can use these", sp, u.are))
+				problems = append(problems, fmt.Errorf("spec.addresses: no Service is given what %s has of %s: no host can use these", sp, u.are))
 			}
 		}
 	}
@@ -198,11 +198,15 @@ func (s *Snapshot) tenant(namespace string, a netip.Addr, by int) {
 	switch {
 	case n == 0:
 		t.pools[p.Name]--
+	case n == 1 && by > 0:
+		t.pools[p.Name]++
+	default:
+		return
+	}
+	if n == 0 || !s.agenda.deciding {
 		for v := range s.agenda.waits[waited{pool: p.Name, namespace: namespace}] {
 			s.touch(v)
 		}
-	case n == 1 && by > 0:
-		t.pools[p.Name]++
 	}
 }
 

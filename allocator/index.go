@@ -258,7 +258,7 @@ func (s *Snapshot) replace(v *service, facts Service) {
 		s.leave(a, comer, v)
 	}
 	v.Service, v.comes = facts, nil
-	v.request = parseRequest(&v.Service)
+	v.request, v.turn = parseRequest(&v.Service), v.turnOf()
 	for _, a := range v.Holds {
 		s.enter(a, resident, v)
 		s.seating.stale[a] = true

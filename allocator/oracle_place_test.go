@@ -3,6 +3,7 @@ package allocator_test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -59,8 +60,8 @@ func (j *judge) likened(a netip.Addr) (out []Advertisement) {
 func (j *judge) poolFor(a netip.Addr) (pool string, labels map[string]string) {
 	pool = j.owners[a]
 	for _, r := range j.residents(a) {
-		if i := slices.IndexFunc(r.Record.Pools, func(m PoolMark) bool { return m.Addr == a }); i >= 0 && pool == "" {
-			pool, labels = r.Record.Pools[i].Pool, r.Record.Pools[i].Labels
+		if m, marked := markOf(r, a); marked && pool == "" {
+			pool, labels = m.Pool, m.Labels
 		}
 	}
 	if p, ok := j.pools[pool]; ok {
@@ -86,19 +87,23 @@ type say struct {
 	Service
 	ads      []Advertisement
 	eligible map[string]bool
+	decides  bool // its namespace chooses the nodes
 	served   bool
 }
 
+// local: it is to be announced only where it has endpoints.
+func (s say) local() bool { return s.Local || s.Annotations[AnnotationAnnounceAs] == "Local" }
+
 // placed judges one seat (invariants 14, 15 and 18).
 func (j *judge) placed(a netip.Addr, seat Seat) error {
-	want := map[string]bool{} // who is not served, and why
+	want := map[ServiceName][]string{} // who is not served, and why
 	layer2, says2 := j.chosen(a, values(j.ads), want)
 	bgp, says := j.chosen(a, j.likened(a), want)
 	for _, v := range j.residents(a) {
 		if _, any := j.endpointsOf(v.Name); !any {
-			want[fmt.Sprint(v.Name, NoEndpoints)] = true
+			want[v.Name] = append(want[v.Name], string(NoEndpoints))
 		} else if !slices.ContainsFunc(slices.Concat(says2, says), func(s say) bool { return s.Name == v.Name }) {
-			want[fmt.Sprint(v.Name, NoAdvertisement)] = true
+			want[v.Name] = append(want[v.Name], string(NoAdvertisement))
 		}
 	}
 	if err := j.routed(a, seat, bgp, says); err != nil {
@@ -107,22 +112,40 @@ func (j *judge) placed(a netip.Addr, seat Seat) error {
 	if err := j.working(seat, slices.Concat(says2, says)); err != nil {
 		return err
 	}
+	if err := j.standings(a, seat, says2); err != nil {
+		return err
+	}
 	return compare(seat, layer2, want, says2)
 }
 
-// working judges on which nodes, usable or not, a seat says that its Services work.
+// working judges on which nodes, usable or not, a seat says that the Services work
+// for which its nodes are chosen, and what must be known of a node.
 func (j *judge) working(seat Seat, says []say) error {
 	var count []Service // on whom it depends
 	for _, s := range says {
-		if s.served {
+		if s.served && s.decides {
 			count = append(count, s.Service)
 		}
+	}
+	health, dwell := map[uint16]bool{}, false
+	for _, v := range count {
+		if v.Local && v.HealthPort != 0 {
+			health[v.HealthPort] = true
+		} else {
+			dwell = true
+		}
+	}
+	if want := slices.Sorted(maps.Keys(health)); !slices.Equal(seat.HealthPorts, want) || seat.Dwell != dwell {
+		return fmt.Errorf("%s: health ports %v and dwell %v, should be %v and %v", seat.Addr, seat.HealthPorts, seat.Dwell, want, dwell)
 	}
 	if len(count) == 0 {
 		for _, v := range j.residents(seat.Addr) {
 			if _, any := j.endpointsOf(v.Name); any {
 				count = append(count, v)
 			}
+		}
+		if slices.ContainsFunc(count, func(v Service) bool { return v.Name.Namespace != count[0].Name.Namespace }) {
+			return nil // nobody is served, and nobody comes first in that
 		}
 	}
 	for n := range j.nodes {
@@ -143,34 +166,68 @@ func (j *judge) working(seat Seat, says []say) error {
 	return nil
 }
 
-// chosen finds the nodes for an address by one protocol, and what its Services say.
-func (j *judge) chosen(a netip.Addr, all []Advertisement, want map[string]bool) (nodes []string, says []say) {
+// chosen finds the nodes for an address by one protocol, and what its Services say,
+// by arrival: the first namespace for which there is a node chooses.
+func (j *judge) chosen(a netip.Addr, all []Advertisement, want map[ServiceName][]string) (nodes []string, says []say) {
+	var order []string // of namespaces
 	for _, v := range j.residents(a) {
-		nodes, any := j.endpointsOf(v.Name)
-		s := say{v, j.adsFor(all, v, a), map[string]bool{}, false}
+		at, any := j.endpointsOf(v.Name)
+		s := say{Service: v, ads: j.adsFor(all, v, a), eligible: map[string]bool{}}
 		if !any || len(s.ads) == 0 {
 			continue
 		}
-		local := v.Local || v.Annotations[AnnotationAnnounceAs] == "Local"
 		for _, n := range j.nodes {
 			selected := slices.ContainsFunc(s.ads, func(ad Advertisement) bool { return matching(ad.NodeSelectors, n.Labels) })
-			if selected && !n.Excluded && !n.Unreachable && (!local || nodes[n.Name]) {
+			if selected && !n.Excluded && !n.Unreachable && (!s.local() || at[n.Name]) {
 				s.eligible[n.Name] = true
 			}
 		}
 		says = append(says, s)
+		if !slices.Contains(order, v.Name.Namespace) {
+			order = append(order, v.Name.Namespace)
+		}
 	}
-	best, nodes := j.together(says)
+	for _, namespace := range order {
+		if nodes = j.decide(namespace, says); len(nodes) > 0 {
+			break
+		}
+	}
 	for i, s := range says {
-		says[i].served = best[i] == '1'
+		if !s.decides && len(nodes) > 0 {
+			says[i].served = !slices.ContainsFunc(nodes, func(n string) bool { return !s.eligible[n] })
+		}
 		switch {
-		case len(s.eligible) == 0:
-			want[fmt.Sprint(s.Name, NoNode)] = true
-		case best[i] == '0':
-			want[fmt.Sprint(s.Name, NotServed)] = true
+		case says[i].served:
+		case len(s.eligible) > 0:
+			want[s.Name] = append(want[s.Name], string(NotServed))
+		case len(nodes) > 0 && !s.decides: // it is not served beside others, and would not be alone
+			want[s.Name] = append(want[s.Name], string(NoNode+"|"+NotServed))
+		default:
+			want[s.Name] = append(want[s.Name], string(NoNode))
 		}
 	}
 	return nodes, says
+}
+
+// decide lets one namespace choose, if there is a node for it.
+func (j *judge) decide(namespace string, says []say) []string {
+	var own []say
+	for _, s := range says {
+		if s.Name.Namespace == namespace {
+			own = append(own, s)
+		}
+	}
+	best, nodes := j.together(own)
+	if len(nodes) == 0 {
+		return nil
+	}
+	for i := range says {
+		if says[i].Name.Namespace == namespace {
+			says[i].decides, says[i].served = true, best[0] == '1'
+			best = best[1:]
+		}
+	}
+	return nodes
 }
 
 // routed judges the routes of a seat: every advertisement of a Service that is
@@ -179,7 +236,7 @@ func (j *judge) chosen(a netip.Addr, all []Advertisement, want map[string]bool) 
 func (j *judge) routed(a netip.Addr, seat Seat, nodes []string, says []say) error {
 	var want []BGPAdvertisement
 	for _, s := range says {
-		if len(nodes) > 0 && s.eligible[nodes[0]] {
+		if s.decides && s.served {
 			for _, ad := range s.ads {
 				if !slices.ContainsFunc(want, func(b BGPAdvertisement) bool { return b.Name == ad.Name }) {
 					want = append(want, j.routes[ad.Name])
@@ -229,7 +286,7 @@ func (j *judge) routed(a netip.Addr, seat Seat, nodes []string, says []say) erro
 }
 
 // together finds the nodes that serve all, or else the same and most; best has a
-// digit for each Service, oldest first, so that it can be compared as a text.
+// digit for each Service, first come first, so that it can be compared as a text.
 func (j *judge) together(says []say) (best string, nodes []string) {
 	ones := func(s string) (n int) {
 		for _, c := range s {
@@ -254,98 +311,4 @@ func (j *judge) together(says []say) (best string, nodes []string) {
 		}
 	}
 	return best, nodes
-}
-
-func compare(seat Seat, nodes []string, want map[string]bool, says []say) error {
-	var got []string
-	for _, c := range seat.Layer2 {
-		got = append(got, c.Node)
-	}
-	if !slices.Equal(got, nodes) {
-		return fmt.Errorf("%s is announced from %v, and should be from %v", seat.Addr, got, nodes)
-	}
-	for _, s := range says {
-		if len(s.eligible) > 0 && len(got) == 0 {
-			return fmt.Errorf("%s is dark, and %s could be served", seat.Addr, s.Name)
-		}
-	}
-	unserved := map[string]bool{}
-	for _, u := range seat.Unserved {
-		unserved[fmt.Sprint(u.Service, u.Reason.Code)] = true
-	}
-	if fmt.Sprint(unserved) != fmt.Sprint(want) {
-		return fmt.Errorf("%s: not served are %v, and should be %v", seat.Addr, unserved, want)
-	}
-	return nil
-}
-
-// standings judges what a seat says of its nodes: weights and interfaces.
-func (j *judge) standings(a netip.Addr, seat Seat) error {
-	for _, c := range seat.Layer2 {
-		weight, everywhere := 0, false
-		seen, names := map[string]bool{}, map[string]bool{}
-		for _, v := range j.residents(a) {
-			if _, any := j.endpointsOf(v.Name); !any {
-				continue
-			}
-			for _, ad := range j.adsFor(values(j.ads), v, a) {
-				if seen[ad.Name] || !matching(ad.NodeSelectors, j.nodes[c.Node].Labels) {
-					continue
-				}
-				seen[ad.Name] = true
-				for _, p := range ad.Preferences {
-					if p.Selector.Matches(j.nodes[c.Node].Labels) {
-						weight += p.Weight
-					}
-				}
-				everywhere = everywhere || len(ad.Interfaces) == 0
-				for _, i := range ad.Interfaces {
-					names[i] = true
-				}
-			}
-		}
-		if everywhere {
-			clear(names)
-		}
-		if c.Weight != weight || fmt.Sprint(c.Interfaces) != fmt.Sprint(values(selfmap(names))) {
-			return fmt.Errorf("%s on %s: weight %d on %v, and should be %d on %v", a, c.Node, c.Weight, c.Interfaces, weight, values(selfmap(names)))
-		}
-	}
-	return nil
-}
-
-func selfmap(in map[string]bool) map[string]string {
-	out := map[string]string{}
-	for k := range in {
-		out[k] = k
-	}
-	return out
-}
-
-// seated judges all seats of a world.
-func seated(w *world) error {
-	j := w.judge()
-	for _, v := range w.services {
-		for _, a := range v.Holds {
-			seat, ok := w.seats[a]
-			if v.Foreign {
-				continue
-			}
-			if !ok {
-				return fmt.Errorf("%s is held and has no seat", a)
-			}
-			if err := j.placed(a, seat); err != nil {
-				return err
-			}
-			if err := j.standings(a, seat); err != nil {
-				return err
-			}
-		}
-	}
-	for a := range w.seats {
-		if len(j.residents(a)) == 0 {
-			return fmt.Errorf("%s has a seat and nobody holds it", a)
-		}
-	}
-	return nil
 }

@@ -20,7 +20,7 @@ func (j *judge) written(before Service) error {
 			continue
 		}
 		for _, r := range j.services {
-			if r.Name != v.Name && holds(r, a) && !compatible(v, r) {
+			if r.Name != v.Name && holds(r, a) && !j.may(before, r, a) {
 				return fmt.Errorf("%s: %s was put beside %s", a, v.Name, r.Name)
 			}
 		}
@@ -74,10 +74,10 @@ func (j *judge) mayRest(v Service, a netip.Addr) error {
 	if !j.lost(v, a) && !j.outvoted(v, a) {
 		return nil
 	}
-	if t, ok := timer(v.Record.Settling, a); !ok || j.settings.Settle != Never && !j.over(t.Since, j.settings.Settle) {
+	if t, ok := timer(v.Record.Settling, a); !ok || j.settings.Settle != Never && !j.over(j.bounded(v, t.Since), j.settings.Settle) {
 		return fmt.Errorf("%s ought to be left, and nothing says so", a)
 	}
-	if j.settings.Settle == Never {
+	if j.settings.Settle == Never || j.mayWait(v) {
 		return nil
 	}
 	for b, pool := range j.owners {
@@ -100,7 +100,7 @@ func (j *judge) unmet(v Service) error {
 			other = append(other, FamilyOf(a))
 		}
 	}
-	if len(other) == 0 {
+	if len(other) == 0 || len(other) > 1 && j.limited() || j.mayWait(v) {
 		return nil
 	}
 	pool := w.pool
@@ -151,6 +151,9 @@ func (j *judge) fits(v Service) []netip.Addr {
 	if w.bad || len(missing) == 0 || v.FamilyPolicy == RequireDualStack && len(v.Families) < 2 {
 		return nil
 	}
+	if len(missing) > 1 && j.limited() || j.mayWait(v) {
+		return nil
+	}
 	pools := map[string]bool{}
 	for _, p := range j.owners {
 		pools[p] = j.automatic(v, p)
@@ -182,6 +185,24 @@ func (j *judge) fits(v Service) []netip.Addr {
 	return nil
 }
 
+// limited: a pool has a quota, so that of two addresses only one may be to be had.
+func (j *judge) limited() bool {
+	for _, p := range j.pools {
+		if p.MaxPerNamespace > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// mayWait: what a pool asks of the Service's namespace is not known.
+func (j *judge) mayWait(v Service) bool {
+	_, seen := j.namespaces[v.Name.Namespace]
+	return !seen && slices.ContainsFunc(values(j.pools), func(p Pool) bool {
+		return p.Allocation != nil && len(p.Allocation.NamespaceSelectors) > 0
+	})
+}
+
 // A patience measures how long there has been a reason to leave an address, as a
 // bystander sees it (invariant 4).
 type patience map[string]time.Time
@@ -191,7 +212,7 @@ func (p patience) watch(j *judge) error {
 	seen := func(v Service, a netip.Addr) string { return v.UID + a.String() }
 	for _, v := range j.services {
 		for _, a := range v.Holds {
-			if v.Foreign {
+			if v.Foreign || j.overwritten(v, a) {
 				continue
 			}
 			_, said := timer(v.Record.Settling, a)
@@ -208,10 +229,10 @@ func (p patience) watch(j *judge) error {
 		for _, a := range v.Holds {
 			t, leaving := timer(d.Record.Overlap, a)
 			_, left := timer(v.Record.Overlap, a)
-			released := !slices.Contains(d.Holds, a) && !left && j.lost(v, a) && !j.brought(v, a) && slices.Contains(v.Families, FamilyOf(a))
+			released := !slices.Contains(d.Holds, a) && !left && !j.overwritten(v, a) && j.lost(v, a) && !j.brought(v, a) && slices.Contains(v.Families, FamilyOf(a))
 			if leaving && !left && (t.Code == PoolLost || t.Code == Disagreement) || released {
 				since, ok := p[seen(v, a)]
-				if wait := j.now.Sub(since); !ok || j.settings.Settle == Never || wait < j.settings.Settle {
+				if wait := j.now.Sub(later(since, j.settings.LedSince)); !ok || j.settings.Settle == Never || wait < j.settings.Settle {
 					return fmt.Errorf("%s leaves %s after %s", v.Name, a, wait)
 				}
 			}

@@ -24,7 +24,7 @@ func (j *judge) step(d Decision) error {
 		_, left := timer(v.Record.Overlap, a)
 		var err error
 		switch {
-		case !holds(v, a):
+		case !j.holds(v, a):
 			err = j.gives(v, a, d)
 		case leaving && !left:
 			err = j.replaces(v, a, d)
@@ -34,38 +34,50 @@ func (j *judge) step(d Decision) error {
 		}
 	}
 	for _, a := range v.Holds {
-		if !slices.Contains(d.Holds, a) {
+		if !slices.Contains(d.Holds, a) && !j.overwritten(v, a) {
 			if err := j.drops(v, a, d); err != nil {
 				return fmt.Errorf("%s: %w", d.Service, err)
 			}
 		}
 	}
-	return j.times(v, d)
+	for _, judged := range []func(Service, Decision) error{j.restores, j.times, j.recorded} {
+		if err := judged(v, d); err != nil {
+			return fmt.Errorf("%s: %w", d.Service, err)
+		}
+	}
+	return nil
 }
 
 // gives judges an address that is newly given (invariants 1 and 8, and Choose).
 func (j *judge) gives(v Service, a netip.Addr, d Decision) error {
 	w, pool := wishOf(v), j.owners[a]
 	named := w.addrs[FamilyOf(a)] == a
-	seat, back := timer(v.Record.Kept, a)
+	seat, seated := timer(v.Record.Kept, a)
+	back := seated || j.missing(v, a) // to what it held before
 	switch {
 	case w.bad && !back:
 		return fmt.Errorf("%s is given on a request that cannot be read", a)
-	case back && pool == "" && !j.lost(v, a):
-		// its pool is refused for a mistake, which costs nobody anything
+	case back && pool == "" && (!j.lost(v, a) || j.missing(v, a) && j.origin(v, a) == ""):
+		// its pool is refused for a mistake, which costs nobody anything; or it had none
 	case pool == "":
 		return fmt.Errorf("%s is given and in no pool", a)
-	case !j.accepts(pool, v):
+	case !j.lets(pool, v):
 		return fmt.Errorf("%s is given and pool %s does not accept the Service", a, pool)
+	case !back && newcomer(v) && (j.unknown(pool, v) || !named && j.mustWait(v)):
+		return fmt.Errorf("%s is given while nobody knows namespace %s", a, v.Name.Namespace)
+	case !back && j.usedElsewhere(v, a):
+		return fmt.Errorf("%s is given and somebody else uses it", a)
+	case !back && !j.withinQuota(v, a):
+		return fmt.Errorf("%s is given and namespace %s has as many addresses of %s as it may", a, v.Name.Namespace, pool)
 	case !j.wants(v, a):
 		return fmt.Errorf("%s is given and another is asked for", a)
 	}
 	for _, r := range j.there(v, a, true) {
-		if theirs, seated := timer(r.Record.Kept, a); seated && back && !holds(r, a) && !slices.Contains(j.latest[r.Name].Holds, a) &&
+		if theirs, waits := timer(r.Record.Kept, a); waits && seated && !holds(r, a) && !slices.Contains(j.latest[r.Name].Holds, a) &&
 			(seat.Since.Before(theirs.Since) || seat.Since.Equal(theirs.Since) && age(v, r) < 0) {
 			continue // of two that wait for their seats, the first returns
 		}
-		if !compatible(v, r) {
+		if !j.may(v, r, a) {
 			return fmt.Errorf("%s is given where %s sits", a, r.Name)
 		}
 		second := wishOf(r).addrs[FamilyOf(a)] == a && !holds(r, a) // r is put there beside v, and names it
@@ -95,16 +107,26 @@ func (j *judge) lowest(v Service, a netip.Addr, d Decision) error {
 		if free && !joined && single && j.before(owner, pool) {
 			return fmt.Errorf("%s is given and %s of pool %s, which comes before %s, is free", a, b, owner, pool)
 		}
-		shared := slices.ContainsFunc(j.residents(b), func(r Service) bool { return compatible(v, r) })
+		shared := slices.ContainsFunc(j.residents(b), func(r Service) bool { return compatible(v, r) && j.consent(v, r, b) })
 		if shared && !joined && single {
 			return fmt.Errorf("%s is given and %s is held under the sharing key", a, b)
 		}
 	}
 	if !j.automatic(v, pool) && len(wishOf(v).addrs) == 0 &&
-		!slices.ContainsFunc(d.Holds, func(b netip.Addr) bool { return b != a && j.owners[b] == pool && holds(v, b) }) {
+		!slices.ContainsFunc(d.Holds, func(b netip.Addr) bool { return b != a && j.owners[b] == pool && (j.holds(v, b) || j.missing(v, b)) }) {
 		return fmt.Errorf("%s is given from pool %s, which is not to be taken from unasked", a, pool)
 	}
 	return nil
+}
+
+// mustWait: a pool that gives addresses by itself may turn out to be for v, or not.
+func (j *judge) mustWait(v Service) bool {
+	for _, p := range j.pools {
+		if p.AutoAssign && j.unknown(p.Name, v) && wishOf(v).pool == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // before: pools that select Services come first, by priority (0 last), then all by name.
@@ -128,14 +150,14 @@ func (j *judge) replaces(v Service, a netip.Addr, d Decision) error {
 	var next []netip.Addr
 	for i, b := range d.Holds {
 		_, leaving := timer(d.Record.Overlap, b)
-		if FamilyOf(b) == FamilyOf(a) && !leaving && (i < at || holds(v, b)) {
+		if FamilyOf(b) == FamilyOf(a) && !leaving && (i < at || j.holds(v, b)) {
 			next = append(next, b)
 		}
 	}
 	switch {
 	case len(next) != 1:
 		return fmt.Errorf("%s is being left, followed by %v", a, next)
-	case holds(v, next[0]), j.settled(v, a):
+	case j.holds(v, next[0]), j.settled(v, a):
 		return nil
 	}
 	granted := func(b netip.Addr) bool { // its own request, which is met
@@ -159,7 +181,7 @@ func (j *judge) settled(v Service, a netip.Addr) bool {
 		since := j.now
 		for _, t := range v.Record.Settling {
 			if t.Addr == a && t.Code == reason.code {
-				since = t.Since
+				since = j.bounded(v, t.Since)
 			}
 		}
 		if reason.holds && j.over(since, j.settings.Settle) {
@@ -173,22 +195,22 @@ func (j *judge) settled(v Service, a netip.Addr) bool {
 func (j *judge) drops(v Service, a netip.Addr, d Decision) error {
 	f := FamilyOf(a)
 	followed := slices.ContainsFunc(d.Holds, func(b netip.Addr) bool {
-		return FamilyOf(b) == f && holds(v, b)
+		return FamilyOf(b) == f && j.holds(v, b)
 	})
 	stays := slices.ContainsFunc(d.Holds, func(b netip.Addr) bool {
 		_, leaving := timer(d.Record.Overlap, b)
 		return FamilyOf(b) == f && !leaving
 	})
 	t, leaving := timer(v.Record.Overlap, a)
-	ours := slices.ContainsFunc(v.Record.Pools, func(m PoolMark) bool { return m.Addr == a })
+	mark, _ := markOf(v, a) // of a pool of ours, or of none
 	switch {
 	case len(v.Families) > 0 && !slices.Contains(v.Families, f):
 		return nil
 	case j.brought(v, a):
 		return nil
-	case leaving && j.over(t.Since, j.settings.Overlap) && (followed || t.Code == PoolLost && j.lost(v, a)):
+	case leaving && j.over(j.bounded(v, t.Since), j.settings.Overlap) && (followed || t.Code == PoolLost && j.lost(v, a)):
 		return nil
-	case j.lost(v, a) && j.settled(v, a) && ours && !stays:
+	case j.lost(v, a) && j.settled(v, a) && mark.Pool != "" && !stays:
 		before := *j
 		before.without = true // what a newcomer is given now, a holder could have had
 		for b := range j.owners {
@@ -199,18 +221,4 @@ func (j *judge) drops(v Service, a netip.Addr, d Decision) error {
 		return nil
 	}
 	return fmt.Errorf("%s is dropped and no rule says so", a)
-}
-
-// times: what is in flight began when it is published to have begun, or now.
-func (j *judge) times(v Service, d Decision) error {
-	for _, kind := range [][2][]Timer{{d.Record.Settling, v.Record.Settling}, {d.Record.Overlap, v.Record.Overlap}, {d.Record.Kept, v.Record.Kept}} {
-		for _, t := range kind[0] {
-			old, was := timer(kind[1], t.Addr)
-			if t.Since.Equal(j.now) || was && t.Since.Equal(old.Since) {
-				continue
-			}
-			return fmt.Errorf("%s: %s of %s is said to have begun at %s", v.Name, t.Code, t.Addr, t.Since)
-		}
-	}
-	return nil
 }

@@ -1,11 +1,9 @@
 package allocator_test
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	. "holdfast.dev/holdfast/allocator"
 )
@@ -83,8 +81,28 @@ func enumerate(p Pool) (out []netip.Addr, ok bool) {
 	return out, len(out) > 0
 }
 
-// accepts: serviceAllocation lets the Service in.
-func (j *judge) accepts(pool string, v Service) bool {
+// accepts: serviceAllocation is known to let the Service in.
+func (j *judge) accepts(pool string, v Service) bool { return !j.unknown(pool, v) && j.lets(pool, v) }
+
+// unknown: nobody can tell yet whether the pool lets the Service in, since its
+// namespace has not been seen.
+func (j *judge) unknown(pool string, v Service) bool {
+	p, ok := j.pools[pool]
+	if _, seen := j.namespaces[v.Name.Namespace]; seen || !ok || j.refused[pool] || p.Allocation == nil {
+		return false
+	}
+	for _, s := range p.Allocation.ServiceSelectors {
+		if s.Matches(v.Labels) {
+			ok = true
+			break
+		}
+		ok = false
+	}
+	return ok && len(p.Allocation.NamespaceSelectors) > 0 && !slices.Contains(p.Allocation.Namespaces, v.Name.Namespace)
+}
+
+// lets: serviceAllocation lets the Service in, by the labels of its namespace, if any.
+func (j *judge) lets(pool string, v Service) bool {
 	p, ok := j.pools[pool]
 	if !ok || j.refused[pool] {
 		return false
@@ -110,10 +128,13 @@ type wish struct {
 
 func wishOf(v Service) wish {
 	get := func(name string) (string, bool) {
-		if x, ok := v.Annotations[PrefixMetalLB+name]; ok {
-			return x, true
+		x, ok := v.Annotations[PrefixMetalLB+name]
+		if !ok {
+			x, ok = v.Annotations[PrefixMetalLBOld+name]
 		}
-		x, ok := v.Annotations[PrefixMetalLBOld+name]
+		if strings.TrimSpace(x) == "" { // asks for nothing
+			return "", false
+		}
 		return x, ok
 	}
 	w := wish{addrs: map[Family]netip.Addr{}}
@@ -160,122 +181,22 @@ func (j *judge) origin(v Service, a netip.Addr) string {
 	return ""
 }
 
-func holds(v Service, a netip.Addr) bool { return slices.Contains(v.Holds, a) }
-
-func timer(in []Timer, a netip.Addr) (Timer, bool) {
-	for _, t := range in {
-		if t.Addr == a {
-			return t, true
-		}
-	}
-	return Timer{}, false
-}
-
-// residents are the Services of ours that hold the address, oldest first.
-func (j *judge) residents(a netip.Addr) (out []Service) {
-	for _, v := range values(j.services) {
-		if holds(v, a) && !v.Foreign {
-			out = append(out, v)
-		}
-	}
-	slices.SortStableFunc(out, age)
-	return out
-}
-
-func age(a, b Service) int { return cmp.Or(a.Created.Compare(b.Created), a.Name.Compare(b.Name)) }
-
-// lost: no pool has the address, or its pool does not accept v (rule c). A pool
-// with a mistake in it costs nobody the address that came from it.
-func (j *judge) lost(v Service, a netip.Addr) bool {
-	if p := j.owners[a]; p != "" {
-		return !j.accepts(p, v)
-	}
-	return !j.refused[j.origin(v, a)]
-}
-
-// outvoted: v is of those that must leave because the keys differ (rule e).
-func (j *judge) outvoted(v Service, a netip.Addr) bool {
-	if _, leaving := timer(v.Record.Overlap, a); leaving {
-		return false
-	}
-	var parties [][]Service // by their oldest
-	for _, r := range j.residents(a) {
-		if _, leaving := timer(r.Record.Overlap, a); leaving {
-			continue
-		}
-		key := wishOf(r).key
-		i := slices.IndexFunc(parties, func(p []Service) bool { return key != "" && wishOf(p[0]).key == key })
-		if i < 0 {
-			parties = append(parties, []Service{r})
-		} else {
-			parties[i] = append(parties[i], r)
-		}
-	}
-	largest := slices.MaxFunc(parties, func(a, b []Service) int { return len(a) - len(b) }) // the first of equals
-	return !slices.ContainsFunc(largest, func(r Service) bool { return r.Name == v.Name })
-}
-
-// brought: v came later to a port that another resident has (rule d).
-func (j *judge) brought(v Service, a netip.Addr) bool {
-	for _, r := range j.residents(a) {
-		if r.Name == v.Name {
-			continue
-		}
-		for _, p := range common(v, r) {
-			had := func(s Service) bool { return len(s.Record.Ports) == 0 || slices.Contains(s.Record.Ports, p) }
-			if had(r) && !had(v) || had(r) == had(v) && age(v, r) > 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func common(a, b Service) (both []Port) {
-	for _, p := range a.Ports {
-		if slices.Contains(b.Ports, p) {
-			both = append(both, p)
-		}
-	}
-	return both
-}
-
-// compatible: two Services may sit on one address.
-func compatible(a, b Service) bool {
-	key := wishOf(a).key
-	return !a.Foreign && !b.Foreign && key != "" && key == wishOf(b).key && len(common(a, b)) == 0
-}
-
-// apart: their pods need not meet, so nobody but the user puts them together.
-func apart(a, b Service) bool { return a.Local && b.Local && a.Selector != b.Selector }
-
-// there are the others on an address, in what is published and in what is decided.
-func (j *judge) there(v Service, a netip.Addr, seats bool) (out []Service) {
-	for n, r := range j.services {
-		_, seat := timer(r.Record.Kept, a)
-		if j.without && len(r.Holds)+len(r.Record.Kept) == 0 {
-			continue
-		}
-		if n != v.Name && (holds(r, a) || slices.Contains(j.latest[n].Holds, a) || seats && seat) {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
 // available: v could newly have the address now.
 func (j *judge) available(v Service, a netip.Addr) bool {
 	w := wishOf(v)
 	pool := j.owners[a]
 	named := w.addrs[FamilyOf(a)] == a
-	if w.bad || !j.wants(v, a) || pool == "" || !j.accepts(pool, v) || w.pool != "" && w.pool != pool {
+	if w.bad || !j.wants(v, a) || pool == "" || !j.accepts(pool, v) || w.pool != "" && w.pool != pool || j.usedElsewhere(v, a) || !j.withinQuota(v, a) {
+		return false
+	}
+	if !named && j.usedElsewhere(Service{}, a) { // its own externalIPs, which it would have to name
 		return false
 	}
 	if !named && j.pools[pool].AvoidBuggyIPs && a.Is4() && (a.As4()[3] == 0 || a.As4()[3] == 255) {
 		return false
 	}
 	for _, r := range j.there(v, a, true) {
-		if !compatible(v, r) || !named && apart(v, r) {
+		if !j.may(v, r, a) || !named && apart(v, r) {
 			return false
 		}
 	}
@@ -285,9 +206,4 @@ func (j *judge) available(v Service, a netip.Addr) bool {
 // automatic: the pool gives addresses to Services that do not name it.
 func (j *judge) automatic(v Service, pool string) bool {
 	return wishOf(v).pool == pool || j.pools[pool].AutoAssign
-}
-
-// over: the wait that began then is over.
-func (j *judge) over(since time.Time, wait time.Duration) bool {
-	return wait != Never && !j.now.Before(since.Add(wait))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Placement is Place's answer: what has changed since it was last asked.
@@ -186,7 +187,7 @@ func (s *Snapshot) seat(a netip.Addr, residents []*service) Seat {
 // local tells whether a Service is announced only where it has endpoints: by its
 // policy, or by its annotation.
 func (t *Seat) local(v *service) bool {
-	switch text := v.Annotations[AnnotationAnnounceAs]; text {
+	switch text := strings.TrimSpace(v.Annotations[AnnotationAnnounceAs]); text {
 	case "Local":
 		return true
 	case "":

@@ -1,7 +1,9 @@
 package allocator
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -55,15 +57,28 @@ func Plan(s *Snapshot, now time.Time) Planned {
 }
 
 func holdersFirst(a, b *service) int {
-	x, y := a.holder(), b.holder()
-	if x != y {
-		if x {
-			return -1
-		}
-		return 1
-	}
-	return older(a, b)
+	return cmp.Or(cmp.Compare(a.turn, b.turn), older(a, b))
 }
 
-// holder tells whether v holds an address, or has a right to one.
-func (v *service) holder() bool { return len(v.Holds)+len(v.Record.Pools) > 0 }
+// When a Service is decided about: who lost an address from its status before others
+// who hold one, or a seat, and these before newcomers.
+const (
+	robbed uint8 = iota
+	holder
+	newcomer
+)
+
+func (v *service) turnOf() uint8 {
+	for _, m := range v.Record.Pools {
+		if m.Pool != "" && !slices.Contains(v.Holds, m.Addr) && !timed(v.Record.Kept, m.Addr) && !timed(v.Record.Overlap, m.Addr) {
+			return robbed
+		}
+	}
+	if v.holds() {
+		return holder
+	}
+	return newcomer
+}
+
+// holds tells whether v holds an address, or has a right to one.
+func (v *service) holds() bool { return len(v.Holds)+len(v.Record.Pools) > 0 }

@@ -188,10 +188,12 @@ func (s *Snapshot) accepts(p *pool, v *service) answer {
 	}
 	n, known := s.namespaces[v.Name.Namespace]
 	switch {
-	case a.selects(v.Name.Namespace, n.Labels):
+	case slices.Contains(a.Namespaces, v.Name.Namespace):
 		return yes
 	case !known && len(a.NamespaceSelectors) > 0:
 		return unknown
+	case a.selects(v.Name.Namespace, n.Labels):
+		return yes
 	}
 	return no
 }

@@ -59,6 +59,15 @@ func TestNeverLeavesAnAddressWithoutAReason(t *testing.T) {
 	})
 }
 
+// Invariant 10, and what is said of it: who has to do with it, and what is in use.
+func TestAlwaysSaysWhatIsSo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		if w, err := allocation().Draw(t, "history").run(rightPlanner, told); err != nil {
+			fail(t, w, err)
+		}
+	})
+}
+
 // agreed asks Check about every step that the leader wants to take.
 func agreed(w *world) error {
 	for _, d := range w.pending() {

@@ -114,6 +114,9 @@ func (r Reason) String() string {
 		if len(r.Others) == 0 {
 			return fmt.Sprintf("waits to return to %s, which no pool gives it now; the seat is kept until %s", r.Addr, r.until())
 		}
+		if len(r.Ports) == 0 {
+			return fmt.Sprintf("waits to return to %s, which is held by or kept for %s; the seat is kept until %s", r.Addr, list(r.Others, r.More), r.until())
+		}
 		return fmt.Sprintf("waits to return to %s, where %s %s %s; the seat is kept until %s", r.Addr, list(r.Others, r.More), have(r.Others, r.More), ports(r.Ports), r.until())
 	case AddressTaken:
 		return fmt.Sprintf("cannot have %s%s", r.Addr, detail(r.Detail))

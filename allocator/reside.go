@@ -47,10 +47,16 @@ func (c *cause) over(p Port) {
 // brought tells whether v brought a clash of ports to the address (rule d).
 func (s *Snapshot) brought(v *service, a netip.Addr) (c cause) {
 	g := s.groups[a]
-	if g == nil || len(g.residents) < 2 {
+	if g == nil || len(g.residents)+len(g.kept) < 2 {
 		return c
 	}
 	var had []*service
+	for _, r := range g.kept { // another namespace takes no port away from a seat
+		if p, ok := v.takesFrom(r, a); ok {
+			had = append(had, r)
+			c.over(p)
+		}
+	}
 	for _, p := range v.Ports {
 		g.claiming(v, p, func(r *service) {
 			if !r.Foreign && slices.Contains(r.Holds, a) && v.cameLater(r, a, p) {
@@ -63,6 +69,20 @@ func (s *Snapshot) brought(v *service, a netip.Addr) (c cause) {
 		c.code, c.others = PortClash, othersOf(had)
 	}
 	return c
+}
+
+// takesFrom tells whether v claims a port, with which it was not admitted, of somebody
+// of another namespace for whom a seat is kept with it.
+func (v *service) takesFrom(r *service, a netip.Addr) (Port, bool) {
+	if r == v || r.Name.Namespace == v.Name.Namespace || slices.Contains(r.Holds, a) {
+		return Port{}, false
+	}
+	for _, p := range v.Ports {
+		if r.had(p) && !(v.had(p) && slices.Contains(v.Holds, a)) {
+			return p, true
+		}
+	}
+	return Port{}, false
 }
 
 // cameLater tells whether v took the port when r had it already, as their records
@@ -109,13 +129,17 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 	if g == nil {
 		return c
 	}
-	across := s.across(a) || timed(v.Record.Kept, a) // who returns was there before
+	back := v.mark(a) != nil // it was there before
+	across := s.across(a) || back
 	consents := func(r *service) bool {
 		apart := v.Local && r.Local && v.Selector != r.Selector && !named
+		if r.Name.Namespace != v.Name.Namespace && back && r.changed() && !v.changed() && slices.Contains(r.Holds, a) {
+			return !r.Foreign // who has changed the agreement meanwhile must leave
+		}
 		return !r.Foreign && v.request.share != "" && r.request.share == v.request.share && !apart &&
 			(r.Name.Namespace == v.Name.Namespace || across)
 	}
-	admitted := !g.claimed(v)
+	admitted := !g.claimed(v) && len(g.kept) == 0
 	g.each(func(r *service) bool {
 		admitted = admitted && (r == v || consents(r))
 		return admitted
@@ -130,6 +154,12 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 		}
 		return true
 	})
+	for _, r := range g.kept {
+		if p, taken := v.takesFrom(r, a); taken && !back {
+			against = append(against, r)
+			c.over(p)
+		}
+	}
 	for _, p := range v.Ports {
 		g.claiming(v, p, func(r *service) {
 			if v.before(r, a) {

@@ -22,6 +22,7 @@ var update = flag.Bool("update", false, "write what the scripts of testdata came
 //
 //	now          commands (script_words_test.go lists them)
 //	after 30s    the leader works while time passes; then commands
+//	nobody 1h    commands, while nobody leads for so long; then a new leader comes
 //	then         what has happened since the last such section: who holds what,
 //	             "+" before a step, then whatever is not as its user wishes
 //	places       who may answer for each address
@@ -50,17 +51,25 @@ func runScript(t *testing.T, file string) {
 			s.expect(section, s.state())
 		case "places":
 			s.expect(section, s.places())
-		case "after":
+		case "after", "nobody":
 			d, err := time.ParseDuration(rest)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.pass(d)
+			if what == "after" {
+				s.pass(d)
+				s.commands(string(section.Data))
+				break
+			}
+			s.idle = true
 			s.commands(string(section.Data))
+			s.idle = false
+			s.unled(d)
+			s.work()
 		case "now":
 			s.commands(string(section.Data))
 		default:
-			t.Fatalf("section %q: it is neither now, after, then nor places", section.Name)
+			t.Fatalf("section %q: it is neither now, after, nobody, then nor places", section.Name)
 		}
 	}
 	if *update {
@@ -74,7 +83,8 @@ func runScript(t *testing.T, file string) {
 type script struct {
 	*world
 	t       *testing.T
-	created int // orders Services by age
+	created int  // orders Services by age
+	idle    bool // nobody leads
 	steps   map[ServiceName][]Reason
 }
 
@@ -101,12 +111,18 @@ func (s *script) commands(text string) {
 // work plans and writes until there is nothing more to write at this time.
 func (s *script) work() {
 	s.t.Helper()
+	if s.idle {
+		return
+	}
 	for range 10 {
 		s.plan()
 		if err := agreed(s.world); err != nil {
 			s.t.Fatal(err)
 		}
 		if err := justified(s.world); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := told(s.world); err != nil {
 			s.t.Fatal(err)
 		}
 		pending := s.pending()
@@ -158,7 +174,7 @@ func (s *script) state() string {
 			fmt.Fprintf(&b, "pool %s: %v\n", p.Name, err)
 		}
 		if err := s.snapshot.PoolWarning(p.Name); err != nil {
-			fmt.Fprintf(&b, "pool %s (in use): %v\n", p.Name, err)
+			fmt.Fprintf(&b, "pool %s (in use): %s\n", p.Name, strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 	for _, ad := range values(s.ads) {

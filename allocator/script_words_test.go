@@ -15,16 +15,19 @@ import (
 //
 //	pool NAME RANGE… [auto=no] [buggy=avoid] [label=K:V] [priority=N]
 //	     [namespaces=A,B] [namespace-label=K:V] [service-label=K:V] [created=N]
+//	     [across=yes] [max-per-namespace=N]
 //	service NAME [ports=TCP/80,UDP/53] [share=K] [address=A,B] [pool=P] [spec-ip=A]
 //	     [old:share=K …] [families=IPv4,IPv6] [policy=prefer|require|single]
 //	     [local=yes] [announce=Local] [selector=S] [label=K:V] [class=other] [holds=A,B] [uid=U]
-//	namespace NAME K:V      node NAME [K:V] [excluded] [unreachable]
+//	     [blank=address,pool,share,announce] [record=none|future|past]
+//	namespace NAME [K:V]    node NAME [K:V] [excluded] [unreachable] [in-use=A,B]
+//	uses A,B by WHO         (by a Service's externalIPs, if WHO is NAMESPACE/NAME)
 //	advertisement NAME [pools=P] [pool-label=K:V] [node-label=K:V]
 //	     [service-label=K:V] [interfaces=A,B] [prefer=K:V*WEIGHT]
 //	bgp NAME [pools=P] [node-label=K:V] [service-label=K:V] [length=N] [length6=N]
 //	     [peers=A,B] [pref=N] [weighted=yes] [created=N]
 //	endpoints SERVICE [NODE=READY] [NODE=TERMINATINGt]
-//	drop KIND NAME      settings settle=30s|never overlap=30s
+//	drop KIND NAME      settings settle=30s|never overlap=30s [across=yes]
 //	accept      (pools that are accepted say so)      new leader
 func (s *script) command(f []string) error {
 	args := map[string]string{}
@@ -48,7 +51,7 @@ func (s *script) command(f []string) error {
 	case "namespace":
 		s.change(PutNamespace{Namespace{name, labels(strings.Join(plain[1:], ""))}})
 	case "node":
-		n := Node{Name: name, Labels: map[string]string{}}
+		n := Node{Name: name, Labels: map[string]string{}, InUse: addresses(args["in-use"])}
 		for _, word := range plain[1:] {
 			switch word {
 			case "excluded":
@@ -78,10 +81,12 @@ func (s *script) command(f []string) error {
 			e.Nodes = append(e.Nodes, at)
 		}
 		s.change(PutEndpoints{e})
+	case "uses":
+		s.change(PutInUse{useOf(plain[2], addresses(name))})
 	case "drop":
 		return s.drop(name, plain[1])
 	case "settings":
-		set := Settings{Settle: Never}
+		set := Settings{Settle: Never, AcrossNamespaces: args["across"] == "yes", LedSince: s.settings.LedSince}
 		set.Settle, _ = time.ParseDuration(args["settle"])
 		if args["settle"] == "never" {
 			set.Settle = Never
@@ -112,6 +117,8 @@ func (s *script) drop(kind, name string) error {
 		s.change(DropAdvertisement{name})
 	case "bgp":
 		s.change(DropBGPAdvertisement{name})
+	case "use":
+		s.change(DropInUse{name})
 	case "endpoints":
 		s.change(DropEndpoints{serviceName(name), "e"})
 	default:
@@ -150,11 +157,28 @@ func words(text string) []string {
 	return strings.Split(text, ",")
 }
 
+func addresses(text string) (out []netip.Addr) {
+	for _, a := range words(text) {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
+}
+
+func useOf(who string, addrs []netip.Addr) InUse {
+	use := InUse{By: who, Addrs: addrs}
+	if strings.Contains(who, "/") {
+		use.Service = serviceName(who)
+	}
+	return use
+}
+
 func poolOf(name string, ranges []string, args map[string]string) Pool {
 	created, _ := strconv.Atoi(args["created"])
+	most, _ := strconv.Atoi(args["max-per-namespace"])
 	p := Pool{
 		Name: name, Addresses: ranges, AutoAssign: args["auto"] != "no", AvoidBuggyIPs: args["buggy"] == "avoid",
 		Labels: labels(args["label"]), Created: noon.Add(time.Duration(created) * time.Second),
+		AcrossNamespaces: args["across"] == "yes", MaxPerNamespace: most,
 	}
 	a := Allocation{
 		Namespaces: words(args["namespaces"]), NamespaceSelectors: selectors(args["namespace-label"]),
@@ -199,7 +223,7 @@ func (s *script) service(n ServiceName, args map[string]string) error {
 	if !ok || args["uid"] != "" {
 		s.created++
 		v = Service{
-			Name: n, UID: n.Name + args["uid"], Created: noon.Add(time.Duration(s.created) * time.Second), Families: []Family{IPv4},
+			Name: n, UID: n.Name + args["uid"], Created: noon.Add(time.Duration(s.created)*time.Second - time.Hour), Families: []Family{IPv4},
 			Ports: []Port{{"TCP", 80}}, Selector: "app=web", Annotations: map[string]string{},
 		}
 	}
@@ -247,9 +271,23 @@ func set(v *Service, key, value string) error {
 			v.Families = append(v.Families, map[string]Family{"IPv4": IPv4, "IPv6": IPv6}[f])
 		}
 	case "holds":
-		v.Holds = nil
-		for _, text := range words(value) {
-			v.Holds = append(v.Holds, netip.MustParseAddr(text))
+		v.Holds = addresses(value)
+	case "blank":
+		for _, key := range words(value) {
+			name := map[string]string{
+				"address": PrefixMetalLB + AnnotationAddresses, "pool": PrefixMetalLB + AnnotationPool,
+				"share": PrefixMetalLB + AnnotationShare, "announce": AnnotationAnnounceAs,
+			}[key]
+			v.Annotations = maps2(v.Annotations, name, " \t")
+		}
+	case "record":
+		switch value {
+		case "none":
+			v.Record = Record{}
+		case "future":
+			v.Record = shifted(v.Record, func(t time.Time) time.Time { return t.AddDate(70, 0, 0) })
+		case "past":
+			v.Record = shifted(v.Record, func(t time.Time) time.Time { return t.AddDate(-70, 0, 0) })
 		}
 	case "ports":
 		v.Ports = nil

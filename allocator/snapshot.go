@@ -78,6 +78,7 @@ type Snapshot struct {
 type service struct {
 	Service
 	request request
+	turn    uint8        // when it is decided about
 	comes   []netip.Addr // addresses planned for it that are not published yet
 	flight  *Decision    // the latest decision, while it is not what is published
 	waits   []waited     // what it waits for, if anything

@@ -26,6 +26,19 @@ func undone(w, was *world) {
 	for _, p := range was.pools {
 		w.change(PutPool{p})
 	}
+	for by := range w.inUse {
+		if _, ok := was.inUse[by]; !ok {
+			w.change(DropInUse{by})
+		}
+	}
+	for _, u := range was.inUse {
+		w.change(PutInUse{u})
+	}
+	if n, ok := was.nodes["x0"]; ok {
+		w.change(PutNode{n})
+	} else {
+		w.change(DropNode{"x0"})
+	}
 	for _, n := range []string{"n0", "n1"} {
 		if v, ok := was.namespaces[n]; ok {
 			w.change(PutNamespace{v})
@@ -52,7 +65,7 @@ func patient(w, was *world) bool {
 }
 
 func (w *world) memory() *world {
-	return &world{services: maps.Clone(w.services), pools: maps.Clone(w.pools), namespaces: maps.Clone(w.namespaces)}
+	return &world{services: maps.Clone(w.services), pools: maps.Clone(w.pools), namespaces: maps.Clone(w.namespaces), inUse: maps.Clone(w.inUse), nodes: maps.Clone(w.nodes)}
 }
 
 // undoes brings a cluster to rest, makes edits, has the leader work on them, and

@@ -12,11 +12,12 @@ import (
 
 // An agenda is what Plan has to do.
 type agenda struct {
-	touched map[*service]bool      // to be decided anew
-	real    bool                   // something has changed beside decisions that were published
-	flight  map[*service]time.Time // decided then, and not yet published: decided anew when anything real changes, and after restamp
-	open    map[*service]bool      // not at rest: they wait, or something about them is in flight
-	due     map[*service]time.Time // when time alone changes a decision
+	touched  map[*service]bool      // to be decided anew
+	deciding bool                   // Plan is under way
+	real     bool                   // something has changed beside decisions that were published
+	flight   map[*service]time.Time // decided then, and not yet published: decided anew when anything real changes, and after restamp
+	open     map[*service]bool      // not at rest: they wait, or something about them is in flight
+	due      map[*service]time.Time // when time alone changes a decision
 
 	waits  map[waited]map[*service]bool
 	queues map[string]*queue
@@ -284,7 +285,7 @@ func (s *Snapshot) line(now time.Time) *line {
 		}
 	}
 	clear(g.freed)
-	g.real = false
+	g.real, g.deciding = false, true
 	return l
 }
 
@@ -306,6 +307,9 @@ func (l *line) follow(v *service, a netip.Addr) {
 	if v.request.share != "" {
 		more(waited{share: v.request.share})
 	}
+	if p := l.poolOf(a); p != nil && p.MaxPerNamespace > 0 {
+		more(waited{pool: p.Name, namespace: v.Name.Namespace})
+	}
 }
 
 // next returns who is to be decided next; nil: all is done.
@@ -322,6 +326,7 @@ func (l *line) next() *service {
 			}
 		}
 		if from == nil {
+			l.agenda.deciding = false
 			return nil
 		}
 		v := (*from)[0]

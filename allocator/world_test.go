@@ -26,6 +26,7 @@ type world struct {
 	nodes      map[string]Node
 	endpoints  map[DropEndpoints]Endpoints
 	namespaces map[string]Namespace
+	inUse      map[string]InUse
 	now        time.Time
 
 	snapshot *Snapshot // the leader's
@@ -33,7 +34,11 @@ type world struct {
 	wake     time.Time
 	seats    map[netip.Addr]Seat
 	planner  planner
+	placer   placer
+	born     Facts                // that the leader's snapshot was made from
+	since    []event              // what has happened to the snapshot since; for fork
 	written  func(before Service) // told of every write; may be nil
+	reel     *reel                // of the plans and writes; may be nil
 	edited   ServiceName          // the Service that was changed last
 
 	log []string
@@ -44,12 +49,25 @@ type planner func(w *world) Planned
 
 func rightPlanner(w *world) Planned { return Plan(w.snapshot, w.now) }
 
+// A placer says what has changed of the seats of a world: Place itself, or one that
+// is wrong on purpose.
+type placer func(w *world) Placement
+
+func rightPlacer(w *world) Placement { return Place(w.snapshot) }
+
+// An event is a change of facts, or work of the leader.
+type event struct {
+	changes []Change // nil: Plan, then Place
+	at      time.Time
+}
+
 func newWorld(p planner, settings Settings) *world {
 	w := &world{
-		settings: settings, now: noon, planner: p,
+		settings: settings, now: noon, planner: p, placer: rightPlacer,
 		services: map[ServiceName]Service{}, pools: map[string]Pool{}, ads: map[string]Advertisement{},
 		routes: map[string]BGPAdvertisement{},
 		nodes:  map[string]Node{}, endpoints: map[DropEndpoints]Endpoints{}, namespaces: map[string]Namespace{},
+		inUse: map[string]InUse{},
 	}
 	w.newLeader()
 	return w
@@ -63,7 +81,7 @@ func (w *world) note(format string, args ...any) {
 func (w *world) facts(shuffle *rand.Rand) Facts {
 	f := Facts{
 		Settings: w.settings, Services: values(w.services), Pools: values(w.pools), Advertisements: values(w.ads), BGP: values(w.routes),
-		Nodes: values(w.nodes), Endpoints: values(w.endpoints), Namespaces: values(w.namespaces),
+		Nodes: values(w.nodes), Endpoints: values(w.endpoints), Namespaces: values(w.namespaces), InUse: values(w.inUse),
 	}
 	if shuffle != nil {
 		mix(shuffle, f.Services)
@@ -73,6 +91,7 @@ func (w *world) facts(shuffle *rand.Rand) Facts {
 		mix(shuffle, f.Nodes)
 		mix(shuffle, f.Endpoints)
 		mix(shuffle, f.Namespaces)
+		mix(shuffle, f.InUse)
 	}
 	return f
 }
@@ -90,9 +109,22 @@ func mix[V any](r *rand.Rand, s []V) { r.Shuffle(len(s), func(i, j int) { s[i], 
 
 // newLeader starts from nothing but what is published.
 func (w *world) newLeader() {
-	w.snapshot = NewSnapshot(w.facts(nil))
+	w.born, w.since = w.facts(nil), nil
+	w.snapshot = NewSnapshot(w.born)
 	w.latest = map[ServiceName]Decision{}
 	w.seats = map[netip.Addr]Seat{}
+}
+
+// unled lets time pass in which nobody leads, then comes a new leader. What happens
+// meanwhile, the new one finds done.
+func (w *world) unled(pause time.Duration, meanwhile ...step) {
+	for _, s := range meanwhile {
+		w.note("nobody leads: %s", s.text)
+		s.do(w)
+	}
+	w.now = w.now.Add(pause)
+	w.settings.LedSince = w.now
+	w.newLeader()
 }
 
 // change makes facts so, and shows them to the leader.
@@ -131,11 +163,16 @@ func (w *world) change(changes ...Change) {
 			w.namespaces[c.Name] = c.Namespace
 		case DropNamespace:
 			delete(w.namespaces, c.Name)
+		case PutInUse:
+			w.inUse[c.By] = c.InUse
+		case DropInUse:
+			delete(w.inUse, c.By)
 		case PutSettings:
 			w.settings = c.Settings
 		}
 	}
 	w.snapshot = w.snapshot.With(changes...)
+	w.since = append(w.since, event{changes: changes})
 }
 
 // plan has the leader decide, and place.
@@ -145,12 +182,16 @@ func (w *world) plan() {
 	for _, d := range planned.Decisions {
 		w.latest[d.Service] = d
 	}
-	placement := Place(w.snapshot)
+	placement := w.placer(w)
+	w.since = append(w.since, event{at: w.now})
 	for _, seat := range placement.Seats {
 		w.seats[seat.Addr] = seat
 	}
 	for _, a := range placement.Gone {
 		delete(w.seats, a)
+	}
+	if w.reel != nil {
+		w.reel.frames = append(w.reel.frames, frame{w.still(), true})
 	}
 }
 
@@ -171,7 +212,9 @@ func (w *world) write(d Decision) {
 	before, edited := v, w.edited
 	w.note("write %s %v -> %v", d.Service, v.Holds, d.Holds)
 	v.Holds, v.Record = slices.Clone(d.Holds), d.Record
-	v.Record.Written = w.now
+	if !v.Record.IsZero() {
+		v.Record.Written = w.now
+	}
 	w.change(PutService{v})
 	w.edited = edited
 	if w.written != nil {
@@ -259,8 +302,11 @@ func (w *world) recent(d Decision) Decision {
 	return d
 }
 
-// plain makes empty and nil lists the same.
-func plain(d Decision) string { return fmt.Sprintf("%+v", d) }
+// plain makes empty and nil lists the same, and leaves out when it is written.
+func plain(d Decision) string {
+	d.Record.Written = time.Time{}
+	return fmt.Sprintf("%+v", d)
+}
 
 // rest writes and waits until nothing is left to do: the fixpoint. It fails if
 // there is none (invariant 11).
@@ -303,7 +349,7 @@ func (w *world) published() string {
 	for _, v := range slices.SortedFunc(maps.Values(w.services), func(a, b Service) int {
 		return cmp.Or(a.Created.Compare(b.Created), a.Name.Compare(b.Name))
 	}) {
-		fmt.Fprintf(&b, "%+v\n", v)
+		fmt.Fprintf(&b, "%+v\n    %v\n", v, w.latest[v.Name].Reasons)
 	}
 	for _, p := range values(w.pools) {
 		fmt.Fprintf(&b, "%+v %v\n", p, w.snapshot.PoolError(p.Name))

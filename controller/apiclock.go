@@ -20,7 +20,8 @@ import (
 // contradicts them is from another API server, or one whose clock was put right:
 // it begins them anew, so the offset jumps. A [termClock] does not.
 type apiClock struct {
-	began time.Time // with a monotonic reading
+	local func() time.Time // this machine's clock, with monotonic readings
+	began time.Time        // by it
 
 	mu        sync.Mutex
 	known     bool
@@ -32,7 +33,7 @@ type apiClock struct {
 // NTP runs off at most.
 const drift = 500 // parts in a million
 
-func newAPIClock() *apiClock { return &apiClock{began: time.Now()} }
+func newAPIClock() *apiClock { return &apiClock{local: time.Now, began: time.Now()} }
 
 // ours is this machine's clock as it was set at the beginning: what became of its
 // setting since does not count.
@@ -41,7 +42,7 @@ func (c *apiClock) ours(at time.Time) time.Time { return c.began.Round(0).Add(at
 // Now returns the API's time. It is right within half a second, and half the
 // time that the fastest answer took.
 func (c *apiClock) Now() time.Time {
-	now := time.Now()
+	now := c.local()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.known {
@@ -78,14 +79,14 @@ type listening struct {
 }
 
 func (l listening) RoundTrip(r *http.Request) (*http.Response, error) {
-	sent := time.Now()
+	sent := l.clock.local()
 	answer, err := l.next.RoundTrip(r)
 	if err != nil {
 		return answer, err
 	}
 	// An error may be a proxy's, with its own clock, and so may what has an age.
 	if date, err := http.ParseTime(answer.Header.Get("Date")); err == nil && answer.StatusCode < 500 && answer.Header.Get("Age") == "" {
-		l.clock.learn(date, sent, time.Now())
+		l.clock.learn(date, sent, l.clock.local())
 	}
 	return answer, nil
 }

@@ -95,6 +95,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	tasks.Go(func() { c.bgpstatus.run(ctx) })
 	tasks.Go(func() { c.strangers.run(watching) })
 	tasks.Go(func() { c.followGateways(watching) })
+	tasks.Go(func() {
+		c.rollback.each(watching, func() { c.l2status.doubt(); c.bgpstatus.doubt() })
+	})
 	tasks.Go(func() { c.loop(watching) })
 	select {
 	case <-ctx.Done():

@@ -21,6 +21,7 @@ const (
 	firstBackoff = 100 * time.Millisecond
 	lastBackoff  = 30 * time.Second
 	fencedPause  = time.Second     // after which a write is tried again that may not be sent now
+	saidPause    = time.Minute     // how often it is said that the API asks for pauses
 	sweepPause   = 5 * time.Second // how often doubts are looked at that are nobody's concern
 )
 
@@ -72,6 +73,7 @@ type publisher struct {
 	queue    queue
 	busy     int              // writes under way
 	patient  int              // of these, such as can wait
+	said     time.Time        // when it was last said that the API asks for pauses
 	doubting map[target]*lane // lanes with doubts
 	giving   map[target]*lane // of these, such as may give an address
 	swept    time.Time        // when all of doubting were last looked at
@@ -303,6 +305,10 @@ func (p *publisher) write(to target, l *lane, t *task) {
 	}
 	switch {
 	case paused: // nothing is wrong with it
+		if time.Since(p.said) > saidPause {
+			p.said = time.Now()
+			p.log.Info("the API asks for a pause, and writes wait", "err", cut(err.Error(), sentenceLimit))
+		}
 	case err == nil, apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
 		l.failures = 0
 		if l.want == t {

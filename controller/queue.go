@@ -63,6 +63,7 @@ func (q *queue) take(room bool) (target, *lane) {
 	for u := range q.lines {
 		line := q.lines[u]
 		for len(line) > 0 && !line[0].valid() {
+			line[0] = waiting{} // what was taken is not kept alive
 			line = line[1:]
 		}
 		if q.lines[u] = line; len(line) == 0 || urgency(u).patient() && !room {
@@ -77,6 +78,7 @@ func (q *queue) take(room bool) (target, *lane) {
 	}
 	q.turn++
 	w := q.lines[from][0]
+	q.lines[from][0] = waiting{}
 	q.lines[from] = q.lines[from][1:]
 	w.lane.queued = false
 	return w.to, w.lane

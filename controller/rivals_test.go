@@ -2,12 +2,16 @@ package controller
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"holdfast.dev/holdfast/allocator"
 )
 
 // overwrite is what another writer does to a status.
@@ -44,10 +48,14 @@ func TestNeverWriteForWriteWithAnotherWriter(t *testing.T) {
 					t.Errorf("150 writes in 30 s were answered %d times", answers)
 				}
 				time.Sleep(time.Minute) // it has stopped
+				if in := st.shop.service(n).Status.LoadBalancer.Ingress; len(in) != 1 || in[0].IP != "192.0.2.7" {
+					t.Errorf("the address is not back: %+v", in)
+				}
 				held := conditionOf(st.shop.service(n).Status.Conditions, conditionHeld)
 				if held == nil || held.Status != metav1.ConditionTrue || held.Reason != string(otherWriter) || !strings.Contains(held.Message, `"script", last at 20`) {
 					t.Errorf("the condition says: %+v", held)
 				}
+				synctest.Wait()
 				var told []string
 				for _, e := range st.shop.events {
 					if e.Reason == eventOther {
@@ -91,16 +99,31 @@ func TestOthersConditionsAreTheirs(t *testing.T) {
 	})
 }
 
+// A write of ours whose answer was lost, of a decision that has been replaced since,
+// is ours nonetheless.
+func TestLostAnswerIsNoOtherWriter(t *testing.T) {
+	for writer, want := range map[string]int{fieldManager: 0, `"script"`: 1, "": 1} {
+		r := newRivals()
+		view := func(addr string) *service {
+			return &service{name: shopped("a"), version: "5", writer: writer, fact: &allocator.Service{Holds: []netip.Addr{netip.MustParseAddr(addr)}}}
+		}
+		r.saw(view("192.0.2.1"), view("192.0.2.2"), held("192.0.2.3"), noon)
+		if v := r.of[shopped("a")]; (v == nil) != (want == 0) {
+			t.Errorf("written by %s: %+v", writer, v)
+		}
+	}
+}
+
 func TestLastWriterIsWhoOwnsTheAddresses(t *testing.T) {
 	at := func(second int) *metav1.Time {
 		m := metav1.NewTime(noon.Add(time.Duration(second) * time.Second))
 		return &m
 	}
 	entry := func(manager string, second int, fields string) metav1.ManagedFieldsEntry {
-		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: "status", Time: at(second), FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+		return metav1.ManagedFieldsEntry{Manager: manager, Subresource: "status", Time: at(second), FieldsV1: metav1.NewFieldsV1(fields)}
 	}
 	const ingress, others = `{"f:status":{"f:loadBalancer":{"f:ingress":{}}}}`, `{"f:status":{"f:conditions":{}}}`
-	spec := metav1.ManagedFieldsEntry{Manager: "kubectl", Time: at(9), FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:ingress":{}}}`)}}
+	spec := metav1.ManagedFieldsEntry{Manager: "kubectl", Time: at(9), FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:ingress":{}}}`)}
 	for want, fields := range map[string][]metav1.ManagedFieldsEntry{
 		"":            {spec},
 		"holdfast":    {spec, entry("conditioner", 1, others), entry("holdfast", 2, ingress)},

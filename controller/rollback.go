@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -29,6 +30,19 @@ func (r *rollback) proven() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.broken
+}
+
+// each calls do for every proof, until the context is done.
+func (r *rollback) each(ctx context.Context, do func()) {
+	for next := r.proven(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next:
+		}
+		next = r.proven()
+		do()
+	}
 }
 
 // prove notes that an object or list of a kind was believed as of a version, and

@@ -156,6 +156,11 @@ func live(t *rapid.T, s shelving) error {
 			s.delivered(e.n, strconv.Itoa(h.watched), &h.watched)
 		}
 	}
+	return h.agrees(s)
+}
+
+// agrees checks that what is believed is what is so.
+func (h *history) agrees(s shelving) error {
 	for i := range 3 {
 		n := name{Name: fmt.Sprint(i)}
 		want, there := h.at(len(h.past) + 1)[n]
@@ -212,4 +217,42 @@ func TestRelistIsADifference(t *testing.T) {
 	if changed != 1 {
 		t.Fatalf("%d changes from a list in which one is missing", changed)
 	}
+}
+
+// After the storage went back and all was listed anew the belief is what is so,
+// whatever was delivered, answered or listed before.
+func TestAlwaysBelievesWhatIsSoAfterABeginning(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rightShelf{newShelf(newBelief(options{}), "things", func(name, *int, *int) {})}
+		h := &history{watched: 1, newest: map[name]int{}}
+		h.list(s, 1)
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			h.step(t, s)
+		}
+		// Back to an older state, from which another history follows.
+		kept := rapid.IntRange(0, len(h.past)).Draw(t, "kept")
+		h.past = h.past[:kept:kept]
+		h.answers, h.newest, h.watched = nil, map[name]int{}, 1
+		for range rapid.IntRange(0, 20).Draw(t, "others' writes") {
+			n := name{Name: fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "object"))}
+			_, there := h.at(len(h.past) + 1)[n]
+			h.past = append(h.past, happening{n: n, gone: there && rapid.Bool().Draw(t, "gone")})
+		}
+		now := len(h.past) + 1
+		list := map[name]item[int]{}
+		for n, v := range h.at(now) {
+			list[n] = item[int]{strconv.Itoa(v), v}
+		}
+		s.begin(strconv.Itoa(now), list, func(a, b int) bool { return a == b })
+		h.watched = now
+		if err := h.agrees(s); err != nil {
+			t.Fatal(err)
+		}
+		for range rapid.IntRange(1, 40).Draw(t, "later steps") {
+			h.step(t, s)
+			if err := h.shown(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

@@ -96,12 +96,13 @@ type statuses[P statusObject] struct {
 	// May be nil.
 	sighted func(map[string]bool)
 
-	want   map[name]account           // what the node says; nil: to be asked
-	todo   map[name]bool              // Services whose objects may not be as they should be
-	known  map[name]record            // own objects, by Service; nil: to be listed
-	listed time.Time                  // when they last were
-	sight  map[string]bool            // nodes that were in sight at the last round
-	absent map[string]map[name]string // nodes that went out of sight since, and the names of their objects; nil: to be listed
+	want    map[name]account           // what the node says; nil: to be asked
+	todo    map[name]bool              // Services whose objects may not be as they should be
+	unknown chan struct{}              // what is known is to be listed anew
+	known   map[name]record            // own objects, by Service; nil: to be listed
+	listed  time.Time                  // when they last were
+	sight   map[string]bool            // nodes that were in sight at the last round
+	absent  map[string]map[name]string // nodes that went out of sight since, and the names of their objects; nil: to be listed
 }
 
 // An account is what an object is to say.
@@ -121,7 +122,7 @@ type record struct {
 func newStatuses[P statusObject](c Config, kind statusKind[P], client rest.Interface, stats *counters) *statuses[P] {
 	s := &statuses[P]{
 		statusKind: kind, client: client, node: c.Node, namespace: c.Namespace, log: c.Log, stats: stats, gate: newGate(),
-		change: make(chan struct{}, 1), todo: map[name]bool{}, absent: map[string]map[name]string{},
+		change: make(chan struct{}, 1), unknown: make(chan struct{}, 1), todo: map[name]bool{}, absent: map[string]map[name]string{},
 	}
 	if c.PodName != "" && c.PodUID != "" {
 		s.owner = &metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: c.PodName, UID: types.UID(c.PodUID)}
@@ -132,6 +133,14 @@ func newStatuses[P statusObject](c Config, kind statusKind[P], client rest.Inter
 func (s *statuses[P]) wake() {
 	select {
 	case s.change <- struct{}{}:
+	default:
+	}
+}
+
+// doubt has the objects listed anew: they may not be as they were last written.
+func (s *statuses[P]) doubt() {
+	select {
+	case s.unknown <- struct{}{}:
 	default:
 	}
 }
@@ -150,6 +159,11 @@ func (s *statuses[P]) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.unknown:
+			s.known = nil
+			due = true
+			timer.Reset(statusDelay)
+			continue
 		case <-s.change:
 			if !due {
 				due = true

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -39,6 +40,7 @@ func TestEventsOfOneObjectAreBounded(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		about := func(of string) (all []*corev1.Event) {
+			synctest.Wait()
 			for _, e := range st.shop.events {
 				if e.InvolvedObject.Name == of && e.Type == corev1.EventTypeWarning {
 					all = append(all, e)
@@ -74,14 +76,17 @@ func TestEventsOfOneObjectAreBounded(t *testing.T) {
 		if again := about("flood"); len(again) != len(all)+2 {
 			t.Errorf("after two refills %d more", len(again)-len(all))
 		}
-		for i := range 2 * objectsTold {
-			st.events.told.of(aboutOf(fmt.Sprint(i)), "u", time.Now())
-			time.Sleep(time.Millisecond)
-		}
-		if n := len(st.events.told); n > objectsTold {
-			t.Errorf("%d objects are remembered", n)
-		}
 	})
+}
+
+func TestWhatWasSaidLongAgoIsForgotten(t *testing.T) {
+	told := tellings{}
+	for i := range 2 * objectsTold {
+		told.of(aboutOf(fmt.Sprint(i)), "u", noon.Add(time.Duration(i)*time.Millisecond))
+	}
+	if n := len(told); n > objectsTold || told[aboutOf(fmt.Sprint(2*objectsTold-1))] == nil {
+		t.Errorf("%d objects are remembered", n)
+	}
 }
 
 func aboutOf(n string) about { return about{name: shopped(n)} }
@@ -92,6 +97,7 @@ func TestTextOfATenantIsBounded(t *testing.T) {
 	n := shopped("a")
 	onStage(t, func(st *stage) { st.shop.edit(n, func(*corev1.Service) {}) }, func(st *stage) {
 		time.Sleep(time.Second)
+		synctest.Wait()
 		st.shop.bytes = 0
 		st.log.Reset()
 		for i := range 20 {
@@ -102,6 +108,7 @@ func TestTextOfATenantIsBounded(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		}
+		synctest.Wait()
 		// A write of the condition, an Event and a line for each.
 		if limit := 60 * (conditionLimit + 2*sentenceLimit + 2048); st.shop.bytes > limit || st.log.Len() > limit {
 			t.Errorf("60 edits: %d bytes written, %d logged, at most %d are right", st.shop.bytes, st.log.Len(), limit)
@@ -138,6 +145,7 @@ func TestRefusedDecisionIsLoggedInBounds(t *testing.T) {
 		}
 	}, func(st *stage) {
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if st.Stats().Refused == 0 {
 			t.Fatal("not refused")
 		}

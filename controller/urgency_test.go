@@ -1,9 +1,12 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -52,6 +55,7 @@ func TestNeverAnAddressBehindConditions(t *testing.T) {
 			}
 			p.put(w)
 			time.Sleep(101 * time.Millisecond)
+			synctest.Wait()
 			if took != 100*time.Millisecond {
 				t.Errorf("the write of an address took %s, and 100 ms alone", took)
 			}
@@ -63,7 +67,8 @@ func TestNeverAnAddressBehindConditions(t *testing.T) {
 		sent := false
 		more.sent = func(runtime.Object) { sent = true }
 		p.put(more)
-		if time.Sleep(101 * time.Millisecond); !sent {
+		time.Sleep(101 * time.Millisecond)
+		if synctest.Wait(); !sent {
 			t.Error("what came to be about an address waits among conditions")
 		}
 	})
@@ -76,10 +81,10 @@ func TestNeverAWriteThatWaitsForEver(t *testing.T) {
 		for i := range 400 {
 			p.put(task(fmt.Sprint("a", i), addresses))
 		}
-		done := map[string]bool{}
+		var done atomic.Int32
 		watch := func(n string, u urgency) {
 			w := task(n, u)
-			w.sent = func(runtime.Object) { done[n] = true }
+			w.sent = func(runtime.Object) { done.Add(1) }
 			p.put(w)
 		}
 		watch("farewell", farewells)
@@ -91,8 +96,8 @@ func TestNeverAWriteThatWaitsForEver(t *testing.T) {
 				p.put(task(fmt.Sprint("b", i, "-", j), addresses))
 			}
 		}
-		if len(done) != 3 {
-			t.Errorf("written while addresses came all the time: %v", done)
+		if n := done.Load(); n != 3 {
+			t.Errorf("written while addresses came all the time: %d of 3", n)
 		}
 	})
 }
@@ -156,17 +161,21 @@ func TestRetryAfterHoldsForAllLanes(t *testing.T) {
 				}
 				client := unlimited(t, s)
 				leading(t, &soleLease{}, func(term *lease.Term) {
-					p := newPublisher(term, quiet, newCounters())
+					var log bytes.Buffer
+					p := newPublisher(term, slog.New(slog.NewTextHandler(&log, nil)), newCounters())
 					for i := range 1000 {
 						p.put(patchTask(client, fmt.Sprint("s", i), "1", timed))
 					}
 					time.Sleep(c.pause + time.Minute)
+					synctest.Wait()
 					for to, l := range p.lanes {
 						if l.failures > 0 || l.want != nil {
 							t.Errorf("%v: failures %d, wanted %v", to, l.failures, l.want)
 						}
 					}
-					p.stop()
+					if p.stop(); strings.Count(log.String(), "\n") != 1 || strings.Contains(log.String(), "not accepted") {
+						t.Errorf("said: %s", &log)
+					}
 				})
 				var within int
 				var first time.Time
@@ -219,11 +228,13 @@ func TestWhatAStepOfTheClockStoppedComesAgain(t *testing.T) {
 			p := newPublisher(fence, quiet, newCounters())
 			p.put(patchTask(client, "a", "1", timed))
 			time.Sleep(5 * time.Second)
+			synctest.Wait()
 			if n := len(server.applied); n != 0 {
 				t.Errorf("sent %d times past the fence", n)
 			}
 			fence.past.Store(false)
 			time.Sleep(2 * fencedPause)
+			synctest.Wait()
 			if n := len(server.applied); n != 1 {
 				t.Errorf("sent %d times within it", n)
 			}

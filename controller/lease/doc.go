@@ -27,7 +27,9 @@
 //     they saw last can have no write under way, since it may still be inside its
 //     fence; the same goes for a lease that was deleted under its holder. (A copy that
 //     was started since has not seen that holder. It knows of no fence but that of the
-//     lease that it finds.)
+//     lease that it finds.) Who finds this out and holds the lease says so in it
+//     ([StorageRestored]), since versions may go on from where they were before every
+//     copy has looked.
 //  6. Times in the lease are by one clock for all copies ([Config.Now]), and decide
 //     nothing about the election: they tell how long somebody has led ([LedSince]).
 //

@@ -45,6 +45,8 @@ type Config struct {
 	// Restored is told that the API's storage has gone back to an older state: the
 	// Lease was believed as of one resourceVersion, and was found as of an older one.
 	// It must not wait for anything. May be nil.
+	// Restored is told so, too, when another copy has found it out, by the annotation
+	// [StorageRestored].
 	Restored func(believed, found string)
 
 	// fence is counted from when the request was sent; a test counts otherwise.
@@ -113,6 +115,8 @@ type election struct {
 	failing bool      // the last write failed, and that was said
 	blind   bool      // the lease may not be read, and that was said
 	since   time.Time // what this copy's claims say of since when somebody has led
+	found   string    // what they say of when the API's storage had gone back; "": what they find
+	settled time.Time // until when another copy's finding that is the same event
 }
 
 // stand waits until the lease is free and takes it; false when the context is
@@ -151,8 +155,8 @@ func (e *election) stand(ctx context.Context) (time.Time, bool) {
 		case err == nil:
 			return until, true
 		}
-		pause = e.Retry/2 + rand.N(e.Retry/2+1)
-		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+		if pause = 0; !conflict(err) { // else the reading follows soon
+			pause = e.Retry/2 + rand.N(e.Retry/2+1)
 			e.complain("the lease cannot be taken", err)
 		}
 	}
@@ -207,7 +211,10 @@ func (e *election) renew(term *Term) time.Duration {
 	if err == nil {
 		until, err = e.write(e.claim(e.Identity))
 	}
-	if err != nil {
+	switch {
+	case err != nil && conflict(err):
+		return rand.N(e.Retry/4 + 1) // the reading follows soon
+	case err != nil:
 		e.complain("the lease cannot be renewed", err)
 		return e.Retry
 	}
@@ -229,8 +236,29 @@ func (e *election) lost(term *Term) bool {
 // see takes note of what was watched. What is older than what has been seen is no
 // news but a reason to read.
 func (e *election) see(l *coordv1.Lease) {
+	before, believed := e.view.lease, e.view.latest
 	if e.view.see(l, e.Identity, time.Now()) {
 		e.doubt = true
+		return
+	}
+	// Versions may have gone back and been overtaken before this copy could see it.
+	now := e.view.lease
+	if before == nil || now == nil || time.Now().Before(e.settled) {
+		return
+	}
+	if m := now.Annotations[StorageRestored]; m != "" && m != before.Annotations[StorageRestored] {
+		e.restored(believed, now.ResourceVersion)
+	}
+}
+
+// sameEvent is how much later than this copy another one may find out that the API's
+// storage has gone back.
+const sameEvent = time.Minute
+
+func (e *election) restored(believed, found string) {
+	e.settled = time.Now().Add(sameEvent)
+	if e.Restored != nil {
+		e.Restored(believed, found)
 	}
 }
 
@@ -254,8 +282,9 @@ func (e *election) read() error {
 		return nil
 	}
 	believed := e.view.latest
-	if e.view.read(l, e.Identity, time.Now()) && e.Restored != nil {
-		e.Restored(believed, l.ResourceVersion)
+	if e.view.read(l, e.Identity, time.Now()) {
+		e.found = stamp(e.Now())
+		e.restored(believed, l.ResourceVersion)
 	}
 	return nil
 }
@@ -276,10 +305,13 @@ func (e *election) write(l *coordv1.Lease) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("writing lease %s/%s: %w", e.Namespace, e.Name, err)
 	}
 	answered := time.Now()
-	e.failing = false
+	e.failing, e.found = false, ""
 	e.view.see(answer, e.Identity, answered)
 	return e.from(sent, answered).Add(e.Fence), nil
 }
+
+// conflict tells whether a write was refused because the lease is not as it was seen.
+func conflict(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
 
 // complain says once that the lease cannot be written, however often it is tried.
 func (e *election) complain(what string, err error) {
@@ -305,9 +337,18 @@ func (e *election) claim(holder string) *coordv1.Lease {
 	}
 	seconds := int32(e.Duration / time.Second)
 	l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds, l.Spec.RenewTime = &holder, &seconds, &now
-	metav1.SetMetaDataAnnotation(&l.ObjectMeta, LedSince, e.since.UTC().Format(time.RFC3339Nano))
+	metav1.SetMetaDataAnnotation(&l.ObjectMeta, LedSince, stamp(e.since))
+	if e.found != "" {
+		metav1.SetMetaDataAnnotation(&l.ObjectMeta, StorageRestored, e.found)
+	}
 	return l
 }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// StorageRestored is the annotation of the Lease that tells when a copy that took or
+// held it has found that the API's storage had gone back to an older state.
+const StorageRestored = "holdfast.dev/storage-restored"
 
 // LedSince is the annotation of the Lease that tells since when somebody has led
 // without a pause, as RFC 3339 in UTC. A pause is more than two lease durations

@@ -14,12 +14,13 @@ type Term struct {
 	stepped chan struct{} // holds one item when the wall clock alone has passed the fence
 
 	mu    sync.Mutex
-	until time.Time // with a monotonic reading
+	until time.Time // by the monotonic clock
+	wall  time.Time // the same moment, by the wall clock as it was set then
 	alarm *time.Timer
 }
 
 func newTerm(ctx context.Context, until, since time.Time) *Term {
-	t := &Term{until: until, since: since, stepped: make(chan struct{}, 1)}
+	t := &Term{until: until, wall: until.Round(0), since: since, stepped: make(chan struct{}, 1)}
 	t.ctx, t.cancel = context.WithCancel(ctx)
 	t.alarm = time.AfterFunc(time.Until(until), t.expire)
 	return t
@@ -46,18 +47,18 @@ func (t *Term) LedSince() time.Time { return t.since }
 // copy has taken the lease meanwhile, the term ends. A wall clock that is put back, or
 // forward by less than what is left to the fence, changes nothing.
 func (t *Term) Held() bool {
-	now, fence := time.Now(), t.Fence()
-	if t.ctx.Err() != nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if t.ctx.Err() != nil || !now.Before(t.until) {
 		return false
 	}
-	if before(now, fence) {
+	if now.Round(0).Before(t.wall) {
 		return true
 	}
-	if now.Before(fence) {
-		select {
-		case t.stepped <- struct{}{}:
-		default:
-		}
+	select {
+	case t.stepped <- struct{}{}:
+	default:
 	}
 	return false
 }
@@ -90,7 +91,7 @@ func (t *Term) extend(until time.Time) {
 	if t.ctx.Err() != nil {
 		return
 	}
-	t.until = until
+	t.until, t.wall = until, until.Round(0)
 	t.alarm.Reset(time.Until(until))
 }
 

@@ -97,8 +97,12 @@ func (s *Server) exercise(t testing.TB, enough func() bool) {
 	toldBGP := s.statuses(t, "servicebgpstatuses", []func(){
 		func() { c.advertise(nil) }, func() { c.advertise(map[allocator.ServiceName][]string{servicesNamed("a")[0]: {"r"}}) },
 	}, "node1 a r", "", "node1 a r")
+	before := len(s.requests(t, 0))
 	done := func() bool {
 		if !told() || !toldBGP() {
+			return false
+		}
+		if !s.disturbLease(t, before) {
 			return false
 		}
 		if !strings.Contains(c.Ends(t.Context()), "DaemonSet is deleted") {
@@ -119,6 +123,25 @@ func (s *Server) exercise(t testing.TB, enough func() bool) {
 			t.Fatal("not everything was done within two minutes, and nothing was denied")
 		}
 	}
+}
+
+// disturbLease tells whether the Lease has been read after the first skip lines of the
+// audit log: until it has, it changes the Lease so often that a renewal meets a conflict.
+func (s *Server) disturbLease(t testing.TB, skip int) bool {
+	t.Helper()
+	for _, r := range s.requests(t, skip) {
+		if r.String() == "get leases" {
+			return true
+		}
+	}
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"disturbed":%q}}}`, time.Now())
+		_, err := s.of("leases", "holdfast-system").Patch(t.Context(), "holdfast", types.MergePatchType, patch, metav1.PatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return false
 }
 
 // oneOfEach are the kinds of BGP, with a password that is in the wrong place.

@@ -41,7 +41,9 @@ func (r *run) poolSays(ctx context.Context, args []string) error {
 		return err
 	}
 	var p struct {
-		Status struct{ Conditions []metav1.Condition }
+		Status struct {
+			Conditions []metav1.Condition `json:"conditions"`
+		} `json:"status"`
 	}
 	if err := r.api.get(ctx, pools, namespace, args[0], &p); err != nil {
 		return err
