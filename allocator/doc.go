@@ -9,6 +9,7 @@
 //	snapshot.go   the facts with their indexes; With applies one change
 //	plan.go       Plan: holders first, then those that wait
 //	draft.go      one Service's decision, from what it holds to what it shall hold
+//	comeback.go   back to a seat, or to what the status lost
 //	reside.go     may a resident stay? may a Service join?
 //	agree.go      who was there first, and who stays when residents disagree about the key
 //	choose.go     which address does a Service get?
@@ -70,8 +71,10 @@
 //     matter.
 //  3. Who moves holds the new address, first in the list, and the old one for the
 //     overlap, then the new one only. A clash of ports is the exception: it ends
-//     at once, and the seat is kept through the settle time. Who loses an address
-//     and is still in the overlap of another goes back to that.
+//     at once, and the seat is kept through the settle time, with the ports that it
+//     had: no other namespace takes these meanwhile, nor keeps the Service from coming
+//     back. Who loses an address and is still in the overlap of another goes back to
+//     that.
 //  4. An edit that is undone within the settle time moves nobody. (A pool that
 //     takes in an address is its pool from then on.)
 //  5. A request that cannot be met costs nothing that is held.

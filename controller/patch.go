@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,14 +32,18 @@ type patchMeta struct {
 
 func (p *patch) empty() bool { return len(p.Status) == 0 && len(p.Metadata.Annotations) == 0 }
 
+func (p *patch) removes(annotation string) {
+	if p.Metadata.Annotations == nil {
+		p.Metadata.Annotations = map[string]*string{}
+	}
+	p.Metadata.Annotations[annotation] = nil
+}
+
 func (p *patch) annotate(name, was, now string) {
 	if was == now {
 		return
 	}
-	if p.Metadata.Annotations == nil {
-		p.Metadata.Annotations = map[string]*string{}
-	}
-	p.Metadata.Annotations[name] = nil
+	p.removes(name)
 	if now != "" {
 		p.Metadata.Annotations[name] = &now
 	}
@@ -162,21 +167,52 @@ func acceptedCondition(o *object, err, warning error) metav1.Condition {
 	return c
 }
 
-// write returns the task that sends the patch to the status of an object.
+// write returns the task that sends the patch to the status of an object. Users may
+// fill the annotations of an object so that no other fits in: then all else is written
+// without ours.
 func (p *patch) write(client rest.Interface, to target, lazy time.Duration) (*task, error) {
 	body, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
 	}
+	lean, err := p.lean()
+	if err != nil {
+		return nil, err
+	}
+	send := func(ctx context.Context, body []byte) (runtime.Object, error) {
+		return timed(ctx, client.Patch(types.MergePatchType)).
+			NamespaceIfScoped(to.name.Namespace, to.name.Namespace != "").
+			Resource(to.kind).Name(to.name.Name).SubResource("status").Param("fieldManager", fieldManager).
+			Body(body).Do(ctx).Get()
+	}
 	return &task{
 		to: to, version: p.Metadata.Version, body: string(body), lazy: lazy,
 		send: func(ctx context.Context) (runtime.Object, error) {
-			return timed(ctx, client.Patch(types.MergePatchType)).
-				NamespaceIfScoped(to.name.Namespace, to.name.Namespace != "").
-				Resource(to.kind).Name(to.name.Name).SubResource("status").Param("fieldManager", fieldManager).
-				Body(body).Do(ctx).Get()
+			answer, err := send(ctx, body)
+			if apierrors.IsInvalid(err) && lean != nil {
+				return send(ctx, lean)
+			}
+			return answer, err
 		},
 	}, nil
+}
+
+// lean is the patch without annotations that it adds; nil where that leaves nothing, or
+// it adds none.
+func (p *patch) lean() ([]byte, error) {
+	q, adds := *p, false
+	q.Metadata.Annotations = nil
+	for name, value := range p.Metadata.Annotations {
+		if value != nil {
+			adds = true
+		} else {
+			q.removes(name)
+		}
+	}
+	if !adds || q.empty() {
+		return nil, nil
+	}
+	return json.Marshal(&q)
 }
 
 // timed puts the context's deadline into a request, so that the API gives it up,

@@ -20,9 +20,12 @@ const (
 	writeLimit   = 10 * time.Second // the longest that one write may take
 	firstBackoff = 100 * time.Millisecond
 	lastBackoff  = 30 * time.Second
-	fencedPause  = time.Second     // after which a write is tried again that may not be sent now
-	saidPause    = time.Minute     // how often it is said that the API asks for pauses
-	sweepPause   = 5 * time.Second // how often doubts are looked at that are nobody's concern
+	// invalidBackoff: what the API finds invalid it will find so again, until the object
+	// is another.
+	invalidBackoff = 5 * time.Minute
+	fencedPause    = time.Second     // after which a write is tried again that may not be sent now
+	saidPause      = time.Minute     // how often it is said that the API asks for pauses
+	sweepPause     = 5 * time.Second // how often doubts are looked at that are nobody's concern
 )
 
 // A target is the object that a write changes.
@@ -323,7 +326,11 @@ func (p *publisher) write(to target, l *lane, t *task) {
 		}
 		if l.want == t {
 			l.failures++
-			pause := min(firstBackoff<<min(l.failures-1, 20), lastBackoff)
+			last := lastBackoff
+			if apierrors.IsInvalid(err) {
+				last = invalidBackoff
+			}
+			pause := min(firstBackoff<<min(l.failures-1, 20), last)
 			p.later(to, l, pause/2+rand.N(pause/2+1))
 			return
 		}
