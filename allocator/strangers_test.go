@@ -329,8 +329,7 @@ func (f frame) view(n ServiceName, a netip.Addr, p part) string {
 		if u.Service == n {
 			if p.served {
 				return "not at all"
-			}
-			return ""
+			} // else by one protocol perhaps, of which the stranger has no part
 		}
 	}
 	if p.layer2 {
