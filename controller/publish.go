@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"holdfast.dev/holdfast/allocator"
@@ -59,6 +59,9 @@ func (t *tenure) publishDecision(view *service, d *allocator.Decision, doubts ma
 		t.c.Log.Error("a write could not be put together", "service", to.name.String(), "err", cut(err.Error(), sentenceLimit))
 		return
 	}
+	if p.empty() {
+		delete(t.rivals.expected, view.name)
+	}
 	if p.empty() || t.rivals.paused(view.name, now) {
 		t.publisher.drop(to)
 		return
@@ -79,6 +82,7 @@ func (t *tenure) publishDecision(view *service, d *allocator.Decision, doubts ma
 	}
 	delete(t.refused, view.name)
 	urgency, lazy := importance(view, said, conditionsOnly)
+	t.rivals.expected[view.name] = shownBy(said, announced)
 	t.write(p, to, view, said, remarks, urgency, lazy)
 }
 
@@ -128,7 +132,7 @@ func (t *tenure) write(p patch, to target, view *service, d *allocator.Decision,
 	}
 	w.sent = func(answer runtime.Object) {
 		if d != nil {
-			t.remember(view.name, answer, d)
+			t.remember(view.name, answer)
 		}
 		t.c.store("services").answered(answer)
 		if d != nil {
@@ -138,15 +142,19 @@ func (t *tenure) write(p patch, to target, view *service, d *allocator.Decision,
 	t.publisher.put(w)
 }
 
-// remember notes, for the next step, what a write of ours says.
-func (t *tenure) remember(n name, answer runtime.Object, d *allocator.Decision) {
-	m, err := meta.Accessor(answer)
-	if err != nil {
+// remember notes, for the next step, what a write of ours made of a Service.
+func (t *tenure) remember(n name, answer runtime.Object) {
+	in, ok := answer.(*corev1.Service)
+	if !ok {
+		return
+	}
+	s := serviceOf(in, t.c.belief.class)
+	if !s.ours() {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wrote = append(t.wrote, wrote{n, m.GetResourceVersion(), shownBy(d)})
+	t.wrote = append(t.wrote, wrote{n, s.version, shownOn(s)})
 }
 
 // tell says what a write did: by Events, a line of the log, and counters.
