@@ -81,7 +81,7 @@ func (t *tenure) publishDecision(view *service, d *allocator.Decision, doubts ma
 		return
 	}
 	delete(t.refused, view.name)
-	urgency, lazy := importance(view, said, conditionsOnly)
+	urgency, lazy := importance(view, said, &p, conditionsOnly)
 	t.rivals.expected[view.name] = shownBy(said, announced)
 	t.write(p, to, view, said, remarks, urgency, lazy)
 }
@@ -95,8 +95,11 @@ func (t *tenure) holdBack(n name, now time.Time) {
 }
 
 // importance says how soon a decision is to be written.
-func importance(view *service, d *allocator.Decision, conditionsOnly bool) (urgency, time.Duration) {
-	if !conditionsOnly {
+func importance(view *service, d *allocator.Decision, p *patch, conditionsOnly bool) (urgency, time.Duration) {
+	switch {
+	case len(p.Status) == 0:
+		return reports, 0
+	case !conditionsOnly:
 		return addresses, 0
 	}
 	if held := conditionOf(view.conditions, conditionHeld); held != nil && held.Message == heldCondition(d).Message {
