@@ -18,6 +18,7 @@ import (
 
 // publishAll publishes the Services that are concerned, holders first.
 func (t *tenure) publishAll(concerned map[name]bool, planned []allocator.Decision, now time.Time) {
+	t.recall(concerned)
 	doubts := t.doubts(now)
 	for i := range planned { // holders first
 		if n := planned[i].Service; concerned[n] {
@@ -27,6 +28,19 @@ func (t *tenure) publishAll(concerned map[name]bool, planned []allocator.Decisio
 	}
 	for n := range concerned {
 		t.publish(n, doubts, now)
+	}
+}
+
+// recall takes back the writes that have not been sent and give away what is another's
+// by now: whose turn comes first might get the address while such a write still can be
+// sent, and is in nobody's doubt.
+func (t *tenure) recall(concerned map[name]bool) {
+	for n := range concerned {
+		var holds []netip.Addr
+		if d := t.decisions[n]; d != nil {
+			holds = d.Holds
+		}
+		t.publisher.recall(target{"services", n}, holds)
 	}
 }
 

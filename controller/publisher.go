@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -153,6 +154,24 @@ func (p *publisher) drop(to target) {
 	if l := p.lanes[to]; l != nil {
 		l.want = nil
 		p.tidy(to, l)
+	}
+}
+
+// recall drops a write that has not been sent, if it gives the object an address that it
+// shall not hold by now.
+func (p *publisher) recall(to target, holds []netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lanes[to]
+	if l == nil || l.want == nil {
+		return
+	}
+	for _, a := range l.want.takes {
+		if !slices.Contains(holds, a) {
+			l.want = nil
+			p.tidy(to, l)
+			return
+		}
 	}
 }
 
