@@ -72,7 +72,10 @@ func TestNeverWriteForWriteWithAnotherWriter(t *testing.T) {
 				}
 				synctest.Wait()
 				var told []string
-				for _, e := range st.shop.events {
+				st.shop.mu.Lock()
+				events := slices.Clone(st.shop.events)
+				st.shop.mu.Unlock()
+				for _, e := range events {
 					if e.Reason == eventOther {
 						told = append(told, fmt.Sprint(e.Type, e.Count, e.Message))
 					}

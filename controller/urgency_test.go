@@ -266,6 +266,7 @@ func TestNeverAnAddressBehindWhatIsRefused(t *testing.T) {
 			return nil, apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "a", nil)
 		}})
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if tries < 8 || tries > 16 {
 			t.Errorf("tried %d times within ten minutes", tries)
 		}
