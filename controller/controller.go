@@ -233,6 +233,8 @@ func (c *Controller) lead(term *lease.Term) bool {
 
 // readAll reads everything that plans follow from, as it is now: what the watches
 // have shown may be older than the last writes of the leader before.
+// The addresses of the API servers are not read: they are in one of a hundred thousand
+// EndpointSlices, and have been listed once.
 func (c *Controller) readAll(term *lease.Term) bool {
 	for i, s := range c.sources {
 		for s.plans {

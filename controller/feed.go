@@ -113,9 +113,8 @@ func (f *feed) wake() {
 	}
 }
 
-// take returns what changed since it was last called, and how many Services are
-// ours. The first time it returns all facts besides; then changes names all
-// Services, and has no single facts.
+// take returns what changed since it was last called. The first time it returns all
+// facts besides; then changes names all Services, and has no single facts.
 func (f *feed) take() (changes, *allocator.Facts) {
 	b := f.belief
 	b.mu.Lock()

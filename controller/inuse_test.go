@@ -63,6 +63,10 @@ func TestKnowsWhoUsesAddressesBesideServices(t *testing.T) {
 		}
 	}
 	expect("API servers", "the API server [192.0.2.7 192.0.2.8]")
+	if err := endpoints.Replace(nil, "3"); err != nil {
+		t.Fatal(err)
+	}
+	expect("an older list, from a copy of the API that lags", "the API server [192.0.2.7 192.0.2.8]")
 	if err := endpoints.Replace(nil, "9"); err != nil {
 		t.Fatal(err)
 	}

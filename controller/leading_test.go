@@ -117,3 +117,21 @@ func TestNextTermPlansFromWhatIsSo(t *testing.T) {
 		})
 	})
 }
+
+// Invariant 4: likewise the addresses of a node that has just come.
+func TestNeverGivesTheAddressOfANodeThatHasJustCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newFakeAPI()
+		api.apply(t, manifest+othersLease+"---\n"+serviceManifest("a", "node1"))
+		c := start(t, api, "node1")
+		defer c.stop()
+		time.Sleep(2 * time.Second)
+		api.hold("nodes")
+		api.apply(t, "kind: Node\napiVersion: v1\nmetadata: {name: new}\nstatus: {addresses: [{type: InternalIP, address: 192.0.2.0}]}\n")
+		within(t, 30*time.Second, "an address", func() bool { return api.addresses("a") != "" })
+		if got := api.addresses("a"); got != "192.0.2.1" {
+			t.Errorf("a was given %s", got)
+		}
+		api.hold("")
+	})
+}

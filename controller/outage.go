@@ -83,7 +83,7 @@ func (o *outage) miss(ctx context.Context, err error) {
 		return
 	}
 	if absences == absencesBelieved {
-		o.log.Warn("is not there or may not be read, and is done without: for BGP apply the manifests of this version, CRDs and roles too", "kind", o.kind, "err", err)
+		o.log.Warn("is not there or may not be read, and is done without: apply the manifests of this version, CRDs and roles too", "kind", o.kind, "err", err)
 	}
 	o.absent()
 	select {

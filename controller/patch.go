@@ -86,12 +86,10 @@ func servicePatch(s *service, d *allocator.Decision, announced metav1.Condition,
 	return p, conditionsOnly, nil
 }
 
-// farewellPatch takes our marks off a Service that is of another type now.
+// farewellPatch takes our marks off a Service that is of another type now. It is empty
+// for one that has none, and is there for its spec.externalIPs alone.
 func farewellPatch(s *service) (p patch) {
 	p.Metadata.Version = s.version
-	if len(s.conditions) == 0 && !s.recorded && !s.oldRecord {
-		return p // it is there for its spec.externalIPs alone
-	}
 	left := slices.DeleteFunc(slices.Clone(s.conditions), func(c metav1.Condition) bool {
 		return c.Type == conditionHeld || c.Type == conditionAnnounced
 	})

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"holdfast.dev/holdfast/allocator"
@@ -18,6 +18,7 @@ import (
 
 // publishAll publishes the Services that are concerned, holders first.
 func (t *tenure) publishAll(concerned map[name]bool, planned []allocator.Decision, now time.Time) {
+	t.recall(concerned)
 	doubts := t.doubts(now)
 	for i := range planned { // holders first
 		if n := planned[i].Service; concerned[n] {
@@ -27,6 +28,19 @@ func (t *tenure) publishAll(concerned map[name]bool, planned []allocator.Decisio
 	}
 	for n := range concerned {
 		t.publish(n, doubts, now)
+	}
+}
+
+// recall takes back the writes that have not been sent and give away what is another's
+// by now: whose turn comes first might get the address while such a write still can be
+// sent, and is in nobody's doubt.
+func (t *tenure) recall(concerned map[name]bool) {
+	for n := range concerned {
+		var holds []netip.Addr
+		if d := t.decisions[n]; d != nil {
+			holds = d.Holds
+		}
+		t.publisher.recall(target{"services", n}, holds)
 	}
 }
 
@@ -59,6 +73,9 @@ func (t *tenure) publishDecision(view *service, d *allocator.Decision, doubts ma
 		t.c.Log.Error("a write could not be put together", "service", to.name.String(), "err", cut(err.Error(), sentenceLimit))
 		return
 	}
+	if p.empty() {
+		delete(t.rivals.expected, view.name)
+	}
 	if p.empty() || t.rivals.paused(view.name, now) {
 		t.publisher.drop(to)
 		return
@@ -78,7 +95,8 @@ func (t *tenure) publishDecision(view *service, d *allocator.Decision, doubts ma
 		return
 	}
 	delete(t.refused, view.name)
-	urgency, lazy := importance(view, said, conditionsOnly)
+	urgency, lazy := importance(view, said, &p, conditionsOnly)
+	t.rivals.expected[view.name] = shownBy(said, announced)
 	t.write(p, to, view, said, remarks, urgency, lazy)
 }
 
@@ -91,8 +109,11 @@ func (t *tenure) holdBack(n name, now time.Time) {
 }
 
 // importance says how soon a decision is to be written.
-func importance(view *service, d *allocator.Decision, conditionsOnly bool) (urgency, time.Duration) {
-	if !conditionsOnly {
+func importance(view *service, d *allocator.Decision, p *patch, conditionsOnly bool) (urgency, time.Duration) {
+	switch {
+	case len(p.Status) == 0:
+		return reports, 0
+	case !conditionsOnly:
 		return addresses, 0
 	}
 	if held := conditionOf(view.conditions, conditionHeld); held != nil && held.Message == heldCondition(d).Message {
@@ -128,7 +149,7 @@ func (t *tenure) write(p patch, to target, view *service, d *allocator.Decision,
 	}
 	w.sent = func(answer runtime.Object) {
 		if d != nil {
-			t.remember(view.name, answer, d)
+			t.remember(view.name, answer)
 		}
 		t.c.store("services").answered(answer)
 		if d != nil {
@@ -138,15 +159,19 @@ func (t *tenure) write(p patch, to target, view *service, d *allocator.Decision,
 	t.publisher.put(w)
 }
 
-// remember notes, for the next step, what a write of ours says.
-func (t *tenure) remember(n name, answer runtime.Object, d *allocator.Decision) {
-	m, err := meta.Accessor(answer)
-	if err != nil {
+// remember notes, for the next step, what a write of ours made of a Service.
+func (t *tenure) remember(n name, answer runtime.Object) {
+	in, ok := answer.(*corev1.Service)
+	if !ok {
+		return
+	}
+	s := serviceOf(in, t.c.belief.class)
+	if !s.ours() {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.wrote = append(t.wrote, wrote{n, m.GetResourceVersion(), shownBy(d)})
+	t.wrote = append(t.wrote, wrote{n, s.version, shownOn(s)})
 }
 
 // tell says what a write did: by Events, a line of the log, and counters.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,7 +89,7 @@ type lane struct {
 	want     *task
 	busy     bool // a write is under way
 	queued   bool
-	urgency  urgency     // as what it is queued, or under way
+	urgency  urgency     // as what it is queued, under way, or waits for its time
 	since    time.Time   // when it came to the queue
 	timer    *time.Timer // when it goes to the queue by itself
 	failures int
@@ -115,7 +116,8 @@ func (p *publisher) share(g *gate) *publisher {
 	return p
 }
 
-// put makes t the write for its object, in place of any that has not been sent.
+// put makes t the write for its object, in place of any that has not been sent. It waits
+// for the backoff of one that failed for the same version, unless it is more urgent.
 func (p *publisher) put(t *task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,7 +131,7 @@ func (p *publisher) put(t *task) {
 	}
 	anew := l.want == nil || l.want.version != t.version
 	backingOff := l.timer != nil && l.failures > 0
-	stays := l.timer != nil && (backingOff && !anew || !backingOff && t.lazy > 0)
+	stays := l.timer != nil && (backingOff && !anew && t.urgency >= l.urgency || !backingOff && t.lazy > 0)
 	if anew {
 		l.failures = 0
 	}
@@ -155,6 +157,24 @@ func (p *publisher) drop(to target) {
 	}
 }
 
+// recall drops a write that has not been sent, if it gives the object an address that it
+// shall not hold by now.
+func (p *publisher) recall(to target, holds []netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lanes[to]
+	if l == nil || l.want == nil {
+		return
+	}
+	for _, a := range l.want.takes {
+		if !slices.Contains(holds, a) {
+			l.want = nil
+			p.tidy(to, l)
+			return
+		}
+	}
+}
+
 // stop lets the writes under way end, sends no others, and tells whether the
 // outcome of all is known.
 func (p *publisher) stop() (settled bool) {
@@ -171,6 +191,7 @@ func (p *publisher) stop() (settled bool) {
 
 // schedule sends what is wanted as soon as it is due.
 func (p *publisher) schedule(to target, l *lane) {
+	l.urgency = l.want.urgency
 	if l.want.lazy > 0 {
 		p.later(to, l, l.want.lazy)
 	} else {

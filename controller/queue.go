@@ -9,7 +9,7 @@ const (
 	addresses  urgency = iota // of a Service, or what is remembered of them
 	farewells                 // our marks, on a Service that is not ours any more
 	conditions                // of a Service, and nothing but what they say
-	reports                   // the status of pools, advertisements and the like
+	reports                   // the status of pools, advertisements and the like; an annotation alone
 	urgencies
 )
 

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -29,9 +28,10 @@ const (
 // rivals notes who else changes, again and again, what we write on Services. What they
 // do is never answered write for write.
 type rivals struct {
-	of    map[name]*rival
-	wrote map[name]wrote // what we wrote and have not seen yet
-	next  time.Time      // when one is to be looked at; zero: never
+	of       map[name]*rival
+	wrote    map[name]wrote // what we wrote and have not seen yet
+	expected map[name]shown // what a write of ours will show that may be on its way
+	next     time.Time      // when one is to be looked at; zero: never
 }
 
 // A rival is what is known of another writer of one Service.
@@ -53,36 +53,43 @@ type wrote struct {
 
 // shown is what counts of what is published on a Service.
 type shown struct {
-	holds []netip.Addr
-	odd   bool // status.loadBalancer.ingress says more than the addresses
-	held  string
+	holds           []netip.Addr
+	odd             bool // status.loadBalancer.ingress says more than the addresses
+	held, announced string
+	record          allocator.Record // that in the status: users may write the old annotation
 }
 
 func shownOn(s *service) shown {
-	return shown{s.fact.Holds, s.odd, messageOf(s.conditions, conditionHeld)}
+	out := shown{s.fact.Holds, s.odd, messageOf(s.conditions, conditionHeld), messageOf(s.conditions, conditionAnnounced), allocator.Record{}}
+	if s.recorded {
+		out.record = s.fact.Record
+	}
+	return out
 }
 
-func shownBy(d *allocator.Decision) shown {
-	return shown{d.Holds, false, heldCondition(d).Message}
+func shownBy(d *allocator.Decision, announced metav1.Condition) shown {
+	return shown{d.Holds, false, heldCondition(d).Message, announced.Message, d.Record}
 }
 
 func (s shown) equal(o shown) bool {
-	return s.odd == o.odd && s.held == o.held && slices.Equal(s.holds, o.holds)
+	return s.odd == o.odd && s.held == o.held && s.announced == o.announced && slices.Equal(s.holds, o.holds) && s.record.Equal(o.record)
 }
 
 func (r *rivals) wake() time.Time { return r.next }
 
-func newRivals() rivals { return rivals{of: map[name]*rival{}, wrote: map[name]wrote{}} }
+func newRivals() rivals {
+	return rivals{of: map[name]*rival{}, wrote: map[name]wrote{}, expected: map[name]shown{}}
+}
 
-// saw compares two states of a Service, of which the latter was seen anew. By d it
-// should be another.
-func (r *rivals) saw(was, now *service, d *allocator.Decision, at time.Time) {
-	n := cmp.Or(was, now).name
+// saw compares two states of a Service, of which the latter was seen anew; nil: it was
+// not there, or is gone. Both are nil of one that came and went unseen.
+func (r *rivals) saw(n name, was, now *service, at time.Time) {
 	w, pending := r.wrote[n]
 	switch {
 	case !now.ours():
 		delete(r.of, n)
 		delete(r.wrote, n)
+		delete(r.expected, n)
 		return
 	case pending && after(w.version, now.version):
 		return // it does not show what we wrote yet
@@ -102,8 +109,8 @@ func (r *rivals) saw(was, now *service, d *allocator.Decision, at time.Time) {
 	if pending && w.version == now.version || here.equal(before) || now.writer == fieldManager {
 		return
 	}
-	if d != nil && here.equal(shownBy(d)) {
-		return // we wrote it, and the answer was lost
+	if ours, is := r.expected[n]; is && here.equal(ours) {
+		return // we wrote it, and the answer is on its way, or was lost
 	}
 	r.count(n, now, at)
 }

@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,6 +23,13 @@ func overwrite(manager string, status func(*corev1.ServiceStatus)) func(*corev1.
 	}
 }
 
+// losing takes one condition out of a status.
+func losing(kind string) func(*corev1.ServiceStatus) {
+	return func(s *corev1.ServiceStatus) {
+		s.Conditions = slices.DeleteFunc(s.Conditions, func(c metav1.Condition) bool { return c.Type == kind })
+	}
+}
+
 // A script that writes our status again and again is noticed after its second write,
 // named, and answered with growing pauses; when it stops, it is forgotten.
 func TestNeverWriteForWriteWithAnotherWriter(t *testing.T) {
@@ -29,6 +37,13 @@ func TestNeverWriteForWriteWithAnotherWriter(t *testing.T) {
 	for what, status := range map[string]func(*corev1.ServiceStatus){
 		"empties it":                func(s *corev1.ServiceStatus) { s.LoadBalancer.Ingress = nil },
 		"takes our conditions away": func(s *corev1.ServiceStatus) { s.Conditions = nil },
+		"takes the record away":     losing(conditionRecord),
+		"takes a condition away":    losing(conditionAnnounced),
+		"writes another record": func(s *corev1.ServiceStatus) {
+			if c := conditionOf(s.Conditions, conditionRecord); c != nil {
+				c.Message = strings.Replace(c.Message, `"pool":"p"`, `"pool":"q"`, 1)
+			}
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			onStage(t, func(st *stage) {
@@ -57,7 +72,10 @@ func TestNeverWriteForWriteWithAnotherWriter(t *testing.T) {
 				}
 				synctest.Wait()
 				var told []string
-				for _, e := range st.shop.events {
+				st.shop.mu.Lock()
+				events := slices.Clone(st.shop.events)
+				st.shop.mu.Unlock()
+				for _, e := range events {
 					if e.Reason == eventOther {
 						told = append(told, fmt.Sprint(e.Type, e.Count, e.Message))
 					}
@@ -107,7 +125,7 @@ func TestLostAnswerIsNoOtherWriter(t *testing.T) {
 		view := func(addr string) *service {
 			return &service{name: shopped("a"), version: "5", writer: writer, fact: &allocator.Service{Holds: []netip.Addr{netip.MustParseAddr(addr)}}}
 		}
-		r.saw(view("192.0.2.1"), view("192.0.2.2"), held("192.0.2.3"), noon)
+		r.saw(shopped("a"), view("192.0.2.1"), view("192.0.2.2"), noon)
 		if v := r.of[shopped("a")]; (v == nil) != (want == 0) {
 			t.Errorf("written by %s: %+v", writer, v)
 		}

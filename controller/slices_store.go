@@ -92,7 +92,9 @@ func (k sliceKeeping) take(objects []any, version string, anew bool) (back bool,
 		}
 	}
 	k.belief.mu.Lock()
-	k.belief.apiServers(servers, true)
+	if anew || !older(version, k.belief.endpoints.seen) {
+		k.belief.apiServers(servers, true)
+	}
 	if anew {
 		k.belief.endpoints.begin(version, list)
 	} else {

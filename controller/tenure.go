@@ -164,7 +164,7 @@ func (t *tenure) see(changes changes, now time.Time) {
 	}
 	for n, s := range changes.services {
 		t.usesDiffer = t.usesDiffer || !t.views[n].sits(s)
-		t.rivals.saw(t.views[n], s, t.decisions[n], now)
+		t.rivals.saw(n, t.views[n], s, now)
 		if s == nil {
 			delete(t.views, n)
 		} else {

@@ -1,13 +1,18 @@
 package controller
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"holdfast.dev/holdfast/allocator"
 	"holdfast.dev/holdfast/controller/lease"
@@ -74,4 +79,56 @@ func TestNeverGivesAwayWhatIsInDoubt(t *testing.T) {
 			t.Error("held back though there is no doubt any more")
 		}
 	})
+}
+
+// Invariant 6: likewise what a write gives that has not been sent, when by a newer plan
+// the address is another's. However long it takes to publish that plan, and whoever's
+// turn comes first, the older write is not sent.
+func TestNeverSendsWhatIsAnothersByNow(t *testing.T) {
+	a := from[corev1.Service](t, "metadata: {name: a, namespace: shop, uid: a, resourceVersion: '5'}\nspec: {type: LoadBalancer, clusterIP: 10.0.0.1, ports: [{port: 80}]}")
+	b := from[corev1.Service](t, "metadata: {name: b, namespace: shop, uid: b, resourceVersion: '6'}\nspec: {type: LoadBalancer, clusterIP: 10.0.0.2, ports: [{port: 81}]}\nstatus: {loadBalancer: {ingress: [{ip: 192.0.2.5}]}}")
+	var log bytes.Buffer
+	server := &slowServer{}
+	ruling(t, server, []*corev1.Service{a, b}, func(tn *tenure) {
+		tn.c.Log = slog.New(slow{slog.NewTextHandler(&log, nil)})
+		tn.c.gate.heed(apierrors.NewTooManyRequests("later", 5))
+		give := held("192.0.2.1")
+		give.Service = shopped("a")
+		publish := func(planned ...allocator.Decision) {
+			concerned := map[name]bool{}
+			for i := range planned {
+				concerned[planned[i].Service] = true
+				tn.note(planned[i].Service, &planned[i])
+			}
+			tn.publishAll(concerned, planned, time.Now())
+		}
+		publish(*give)
+		time.Sleep(time.Second)
+		if log.Len() > 0 || len(tn.heldBack) > 0 {
+			t.Errorf("at first: %s", &log)
+			return
+		}
+		// That b loses its address for no reason is said in the log, which takes its time.
+		publish(allocator.Decision{Service: shopped("b")}, allocator.Decision{Service: shopped("a"), Reasons: []allocator.Reason{{Code: allocator.PoolFull}}})
+		if log.Len() == 0 {
+			t.Error("nothing was said")
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		server.mu.Lock()
+		defer server.mu.Unlock()
+		for _, body := range server.bodies {
+			if strings.Contains(body, "loadBalancer") {
+				t.Errorf("sent: %s", body)
+			}
+		}
+	})
+}
+
+// slow is a log that takes its time.
+type slow struct{ slog.Handler }
+
+func (s slow) Handle(ctx context.Context, r slog.Record) error {
+	time.Sleep(10 * time.Second)
+	return s.Handler.Handle(ctx, r)
 }

@@ -26,8 +26,8 @@ const (
 )
 
 // A service is what is believed of one Service that matters: it is of type
-// LoadBalancer, or it was and still carries marks of ours. Values are not
-// changed once made.
+// LoadBalancer, or it was and still carries marks of ours, or it has
+// spec.externalIPs. Values are not changed once made.
 type service struct {
 	name    allocator.ServiceName
 	uid     string

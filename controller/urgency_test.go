@@ -13,7 +13,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
 	"holdfast.dev/holdfast/controller/lease"
@@ -253,4 +255,48 @@ func unlimited(t testing.TB, transport http.RoundTripper) rest.Interface {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// An address does not wait until what matters less, and is refused, is tried again.
+func TestNeverAnAddressBehindWhatIsRefused(t *testing.T) {
+	publishing(t, 0, func(p *publisher, _ *slowServer, _ func(string, urgency) *task) {
+		to, tries := target{"services", shopped("a")}, 0
+		p.put(&task{to: to, version: "1", body: "an annotation that has no room", urgency: reports, send: func(context.Context) (runtime.Object, error) {
+			tries++
+			return nil, apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "a", nil)
+		}})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if tries < 8 || tries > 16 {
+			t.Errorf("tried %d times within ten minutes", tries)
+		}
+		for _, u := range []urgency{conditions, addresses} {
+			sent := false
+			p.put(&task{to: to, version: "1", body: fmt.Sprint(u), urgency: u, send: func(context.Context) (runtime.Object, error) {
+				sent = true
+				return nil, apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "a", nil)
+			}})
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			if !sent {
+				t.Errorf("a write of urgency %d waits", u)
+			}
+		}
+	})
+}
+
+// An annotation by itself can wait for everything else.
+func TestAnnotationAloneIsNotUrgent(t *testing.T) {
+	d := held("192.0.2.1")
+	in := from[corev1.Service](t, fullService)
+	p, conditionsOnly := difference(t, in, d, none, noon)
+	if u, _ := importance(serviceOf(in, ""), d, &p, conditionsOnly); u != addresses {
+		t.Errorf("an address has urgency %d", u)
+	}
+	in = apply(t, in, p)
+	delete(in.Annotations, fromPoolAnnotation)
+	p, conditionsOnly = difference(t, in, d, none, noon)
+	if u, _ := importance(serviceOf(in, ""), d, &p, conditionsOnly); p.empty() || u != reports {
+		t.Errorf("%s has urgency %d", text(t, p), u)
+	}
 }

@@ -54,7 +54,7 @@ func sources(c *clients, b *belief, namespace string) []source {
 		{"l2advertisements", true, at(c.metallb, "l2advertisements"), &v1beta1.L2Advertisement{}, keepOf(b, b.ads, advertisementOf)},
 		{"namespaces", true, everywhere(c.core, "namespaces"), &corev1.Namespace{}, keepOf(b, b.namespaces,
 			func(in *corev1.Namespace) (allocator.Namespace, bool) { return namespaceFact(in), true })},
-		{"nodes", false, everywhere(c.core, "nodes"), &corev1.Node{}, keepOf(b, b.nodes,
+		{"nodes", true, everywhere(c.core, "nodes"), &corev1.Node{}, keepOf(b, b.nodes,
 			func(in *corev1.Node) (allocator.Node, bool) { return nodeFact(in, b.ignoreExclude), true })},
 		{slicesKind, false, everywhere(c.discovery, slicesKind), &discoveryv1.EndpointSlice{}, sliceKeeping{b}},
 		{"secrets", false, cache.NewListWatchFromClient(c.core, "secrets", namespace, fields.OneTermEqualSelector("metadata.name", keySecret)), &corev1.Secret{},
