@@ -123,7 +123,9 @@ func (d *draft) admitted(out *Decision) {
 			d.record.Share = v.request.share
 		}
 	}
-	if d.record.Written = d.now; d.record.Equal(v.Record) {
+	// A record of a time before somebody led is written anew as it is: from then on it
+	// counts.
+	if d.record.Written = d.now; d.record.Equal(v.Record) && d.trusted(&v.Service) {
 		d.record.Written = v.Record.Written
 	}
 }

@@ -14,8 +14,8 @@ import (
 // record has proved nothing: what the record of another one tells counts against it.
 // Times are UTC, in whole milliseconds.
 type Record struct {
-	// Written is when this record was published. Plan gives the time at which it
-	// was decided.
+	// Written is when this record was published. Plan gives the time at which it was
+	// decided; it is another one only where the record must be written.
 	Written time.Time
 	// Ports and Share are the ports and the sharing key with which the Service was
 	// admitted to its addresses. A port that is not there was added later. The key
@@ -60,6 +60,11 @@ func (r Record) Equal(o Record) bool {
 			return a.Addr == b.Addr && a.Pool == b.Pool && a.Since.Equal(b.Since) && maps.Equal(a.Labels, b.Labels)
 		}) &&
 		timers(r.Settling, o.Settling) && timers(r.Overlap, o.Overlap) && timers(r.Kept, o.Kept)
+}
+
+// Published tells whether a record that was decided is the one that is published.
+func (r Record) Published(as Record) bool {
+	return r.Equal(as) && (r.IsZero() || r.Written.Equal(as.Written))
 }
 
 // IsZero tells whether there is no record.

@@ -74,7 +74,7 @@ func (g *agenda) note(v *service, d Decision, now, wake time.Time) {
 	}
 	v.flight = nil
 	delete(g.flight, v)
-	if !slices.Equal(d.Holds, v.Holds) || !d.Record.Equal(v.Record) {
+	if !slices.Equal(d.Holds, v.Holds) || !d.Record.Published(v.Record) {
 		v.flight, g.flight[v] = &d, now
 	}
 	delete(g.open, v)

@@ -198,7 +198,7 @@ func (w *world) plan() {
 // pending are the decisions that differ from what is published, by name.
 func (w *world) pending() (out []Decision) {
 	for n, d := range w.latest {
-		if v, ok := w.services[n]; ok && !v.Foreign && (!slices.Equal(v.Holds, d.Holds) || !v.Record.Equal(d.Record)) {
+		if v, ok := w.services[n]; ok && !v.Foreign && (!slices.Equal(v.Holds, d.Holds) || !d.Record.Published(v.Record)) {
 			out = append(out, d)
 		}
 	}

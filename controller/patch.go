@@ -67,10 +67,10 @@ func servicePatch(s *service, d *allocator.Decision, announced metav1.Condition,
 	p.annotate(fromPoolAnnotation, s.fromPool, d.Pool)
 	p.tidy(s)
 	record, differs := s.fact.Record, false
-	if !record.Equal(d.Record) || !s.recorded && !d.Record.IsZero() {
+	if !d.Record.Published(record) || !s.recorded && !d.Record.IsZero() {
 		record, differs = d.Record, true
 	}
-	conditionsOnly = p.empty() && !differs
+	conditionsOnly = p.empty() && record.Equal(s.fact.Record)
 	conditions, held := withCondition(s.conditions, heldCondition(d), now)
 	conditions, announces := withCondition(conditions, announced, now)
 	if held || announces || differs {
