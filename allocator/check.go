@@ -88,7 +88,7 @@ func (c checker) given(a netip.Addr) error {
 		return fmt.Errorf("%s would be given, and is not to be shared with %s", a, list(other.names, other.more))
 	}
 	if p != nil && c.v.mark(a) == nil && c.exceeds(p, a) {
-		return fmt.Errorf("%s would be given, and %s", a, p.quotaText(c.v))
+		return fmt.Errorf("%s would be given, and %s", a, c.quotaText(c.v, p, 1))
 	}
 	return nil
 }

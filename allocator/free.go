@@ -232,7 +232,26 @@ func (s *Snapshot) overQuota(v *service, p *pool, a netip.Addr, more int) bool {
 	return t.pools[p.Name]+more >= p.MaxPerNamespace && t.sits[a] == 0
 }
 
-func (p *pool) quotaText(v *service) string {
+// newTo counts the addresses of a pool on which nobody of v's namespace sits, of those
+// that are found for v.
+func (s *Snapshot) newTo(v *service, p *pool, found [2]netip.Addr) (n int) {
+	if p == nil || p.MaxPerNamespace <= 0 {
+		return 0
+	}
+	for _, a := range found {
+		if a.IsValid() && s.poolOf(a) == p && s.tenants[v.Name.Namespace].sits[a] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// quotaText says why v's namespace may not have so many new addresses of a pool.
+func (s *Snapshot) quotaText(v *service, p *pool, wanted int) string {
+	if have := s.tenants[v.Name.Namespace].pools[p.Name]; have < p.MaxPerNamespace {
+		return fmt.Sprintf("Services of namespace %s have %d addresses of pool %s, this one needs %d of it, and one namespace may have %d (annotation %s of the pool)",
+			v.Name.Namespace, have, p.Name, wanted, p.MaxPerNamespace, AnnotationQuota)
+	}
 	return fmt.Sprintf("Services of namespace %s have %d addresses of pool %s already, which is as many as one namespace may have (annotation %s of the pool)",
 		v.Name.Namespace, p.MaxPerNamespace, p.Name, AnnotationQuota)
 }
