@@ -186,10 +186,11 @@ func (j *judge) stays(there []Service) Service {
 }
 
 // takes: v claims a port, with which it was not admitted, of somebody of another
-// namespace for whom a seat is kept with it.
+// namespace for whom a seat is kept with it. Who was there with it takes it from nobody.
 func takes(v, r Service, a netip.Addr) bool {
+	_, was := markOf(v, a)
 	return v.Name.Namespace != r.Name.Namespace && kept(r, a) && !holds(r, a) && slices.ContainsFunc(v.Ports, func(p Port) bool {
-		return slices.Contains(r.Record.Ports, p) && !(holds(v, a) && slices.Contains(v.Record.Ports, p))
+		return slices.Contains(r.Record.Ports, p) && !((was || holds(v, a)) && slices.Contains(v.Record.Ports, p))
 	})
 }
 
@@ -230,18 +231,19 @@ func compatible(a, b Service) bool {
 }
 
 // may: v may sit down beside r. Who comes back is not barred by those of other
-// namespaces who changed the agreement meanwhile, nor by their seats.
+// namespaces who changed the agreement meanwhile, nor by their seats, unless it would
+// take a port from these.
 func (j *judge) may(v, r Service, a netip.Addr) bool {
 	_, back := markOf(v, a)
 	if back && v.Name.Namespace != r.Name.Namespace && !r.Foreign {
 		if kept(r, a) && !holds(r, a) && !slices.Contains(j.latest[r.Name].Holds, a) {
-			return true
+			return !takes(v, r, a)
 		}
 		if holds(r, a) && changed(r) && !changed(v) && len(common(v, r)) == 0 {
 			return true
 		}
 	}
-	return compatible(v, r) && (back || j.consent(v, r, a) && !takes(v, r, a))
+	return compatible(v, r) && (back || j.consent(v, r, a)) && !takes(v, r, a)
 }
 
 // consent: v may be put beside r, as far as namespaces go.

@@ -72,13 +72,15 @@ func (s *Snapshot) brought(v *service, a netip.Addr) (c cause) {
 }
 
 // takesFrom tells whether v claims a port, with which it was not admitted, of somebody
-// of another namespace for whom a seat is kept with it.
+// of another namespace for whom a seat is kept with it. Who was on the address with the
+// port, and comes back, takes it from nobody.
 func (v *service) takesFrom(r *service, a netip.Addr) (Port, bool) {
 	if r == v || r.Name.Namespace == v.Name.Namespace || slices.Contains(r.Holds, a) {
 		return Port{}, false
 	}
+	there := slices.Contains(v.Holds, a) || v.mark(a) != nil
 	for _, p := range v.Ports {
-		if r.had(p) && !(v.had(p) && slices.Contains(v.Holds, a)) {
+		if r.had(p) && !(there && v.had(p)) {
 			return p, true
 		}
 	}
@@ -155,7 +157,7 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 		return true
 	})
 	for _, r := range g.kept {
-		if p, taken := v.takesFrom(r, a); taken && !back {
+		if p, taken := v.takesFrom(r, a); taken {
 			against = append(against, r)
 			c.over(p)
 		}
