@@ -212,7 +212,9 @@ func (c PutService) apply(s *Snapshot) {
 	} else if v.Service.equal(&c.Service) {
 		return
 	}
-	confirmed := v.confirmedBy(&c.Service)
+	// Who has less than it wants comes before newcomers now, whose decisions are not
+	// published yet.
+	confirmed := v.confirmedBy(&c.Service) && len(v.waits)+len(v.queues) == 0
 	s.replace(v, c.Service)
 	if confirmed && !s.invites(v) {
 		s.agenda.touched[v] = true // nobody else has to think again
