@@ -9,7 +9,7 @@ import (
 type group struct {
 	residents []*service // hold it, as published; who came first is first
 	comers    []*service // will hold it, as planned
-	kept      []*service // have a seat kept for them, as published
+	kept      []*service // have a seat kept for them, as published, or lost this address from their status
 
 	ports map[Port][]*service // who claims which port; nil while fewer than two sit here
 	said  *agreement          // what the residents say about the key; nil: to be asked
@@ -79,7 +79,7 @@ func (g *group) sort(v *service) {
 // kept seats excepted.
 func (v *service) alike(r *service) bool {
 	return v.Foreign == r.Foreign && v.request.share == r.request.share && v.Name.Namespace == r.Name.Namespace &&
-		v.Local == r.Local && (!v.Local || v.Selector == r.Selector) && len(v.Record.Kept) == 0 && len(r.Record.Kept) == 0
+		v.changed() == r.changed() && v.Local == r.Local && (!v.Local || v.Selector == r.Selector) && len(v.Record.Kept) == 0 && len(r.Record.Kept) == 0
 }
 
 // claiming shows those who sit here, v excepted, and claim the port.
@@ -263,8 +263,8 @@ func (s *Snapshot) replace(v *service, facts Service) {
 		s.enter(a, resident, v)
 		s.seating.stale[a] = true
 	}
-	for _, t := range v.Record.Kept {
-		s.enter(t.Addr, kept, v)
+	for _, a := range v.seats() {
+		s.enter(a, kept, v)
 	}
 	for _, a := range places {
 		s.seating.stale[a] = true
@@ -275,12 +275,24 @@ func (s *Snapshot) replace(v *service, facts Service) {
 
 // places are the addresses where v sits in any way.
 func (v *service) places() []netip.Addr {
-	all := slices.Concat(v.Holds, v.comes)
+	all := slices.Concat(v.Holds, v.comes, v.seats())
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
+}
+
+// seats are the addresses where a seat is kept for v: as its record says, or because
+// its status has lost the address, and has none of that family instead.
+func (v *service) seats() (all []netip.Addr) {
 	for _, t := range v.Record.Kept {
 		all = append(all, t.Addr)
 	}
-	slices.SortFunc(all, netip.Addr.Compare)
-	return slices.Compact(all)
+	for _, m := range v.Record.Pools {
+		same := func(a netip.Addr) bool { return FamilyOf(a) == FamilyOf(m.Addr) }
+		if !v.Foreign && v.lost(m) && !slices.ContainsFunc(v.Holds, same) {
+			all = append(all, m.Addr)
+		}
+	}
+	return all
 }
 
 // plan enters an address that v is to hold and does not hold yet.

@@ -38,6 +38,15 @@ func kept(v Service, a netip.Addr) bool {
 	return ok
 }
 
+// hasSeat: a seat is kept for v on the address, or its status has lost the address and
+// has none of that family instead.
+func hasSeat(v Service, a netip.Addr) bool {
+	m, _ := markOf(v, a)
+	_, leaving := timer(v.Record.Overlap, a)
+	return kept(v, a) || m.Pool != "" && !leaving && !v.Foreign &&
+		!slices.ContainsFunc(v.Holds, func(b netip.Addr) bool { return FamilyOf(b) == FamilyOf(a) })
+}
+
 // current: the record was written while somebody led as today, so that it, and not
 // the status, says what v holds.
 func (j *judge) current(v Service) bool {
@@ -189,7 +198,7 @@ func (j *judge) stays(there []Service) Service {
 // namespace for whom a seat is kept with it. Who was there with it takes it from nobody.
 func takes(v, r Service, a netip.Addr) bool {
 	_, was := markOf(v, a)
-	return v.Name.Namespace != r.Name.Namespace && kept(r, a) && !holds(r, a) && slices.ContainsFunc(v.Ports, func(p Port) bool {
+	return v.Name.Namespace != r.Name.Namespace && hasSeat(r, a) && !holds(r, a) && slices.ContainsFunc(v.Ports, func(p Port) bool {
 		return slices.Contains(r.Record.Ports, p) && !((was || holds(v, a)) && slices.Contains(v.Record.Ports, p))
 	})
 }
@@ -236,7 +245,7 @@ func compatible(a, b Service) bool {
 func (j *judge) may(v, r Service, a netip.Addr) bool {
 	_, back := markOf(v, a)
 	if back && v.Name.Namespace != r.Name.Namespace && !r.Foreign {
-		if kept(r, a) && !holds(r, a) && !slices.Contains(j.latest[r.Name].Holds, a) {
+		if hasSeat(r, a) && !holds(r, a) && !slices.Contains(j.latest[r.Name].Holds, a) {
 			return !takes(v, r, a)
 		}
 		if holds(r, a) && changed(r) && !changed(v) && len(common(v, r)) == 0 {
@@ -263,7 +272,7 @@ func (j *judge) there(v Service, a netip.Addr, seats bool) (out []Service) {
 		if j.without && newcomer(r) {
 			continue
 		}
-		if n != v.Name && (holds(r, a) || slices.Contains(j.latest[n].Holds, a) || seats && kept(r, a)) {
+		if n != v.Name && (holds(r, a) || slices.Contains(j.latest[n].Holds, a) || seats && hasSeat(r, a)) {
 			out = append(out, r)
 		}
 	}
@@ -301,8 +310,10 @@ func (j *judge) withinQuota(v Service, a netip.Addr) bool {
 			continue
 		}
 		on := slices.Clone(r.Holds)
-		for _, t := range r.Record.Kept {
-			on = append(on, t.Addr)
+		for _, m := range r.Record.Pools {
+			if hasSeat(r, m.Addr) {
+				on = append(on, m.Addr)
+			}
 		}
 		if n != v.Name && slices.Contains(j.latest[n].Holds, a) || slices.Contains(on, a) {
 			return true

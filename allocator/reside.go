@@ -13,6 +13,7 @@ type cause struct {
 	code  Code // "" when it may stay
 	pool  string
 	ports []Port // as many as are told
+	own   bool   // some of the others are of its own namespace
 	others
 }
 
@@ -177,6 +178,7 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 		}
 	}
 	if len(against) > 0 {
+		c.own = slices.ContainsFunc(against, func(r *service) bool { return r.Name.Namespace == v.Name.Namespace })
 		c.code, c.others = AddressTaken, othersOf(against)
 	}
 	return c
