@@ -66,12 +66,12 @@ func (s *Snapshot) choose(v *service, n need) (found [2]netip.Addr, why Reason) 
 				}
 			}
 			if missing := slices.DeleteFunc(open, func(f Family) bool { return found[slot(f)].IsValid() }); len(missing) > 0 {
-				s.await(v, pools, missing, false)
+				s.await(v, pools, missing, false, beside)
 			}
 			return found, Reason{}
 		}
 	}
-	s.await(v, pools, open, n.all)
+	s.await(v, pools, open, n.all, beside)
 	if !n.all && found != [2]netip.Addr{} {
 		return found, Reason{} // the named one alone
 	}
@@ -93,8 +93,15 @@ func (s *Snapshot) search(v *service, pools []*pool, wish []Family, beside int) 
 }
 
 // await notes what may give v an address of the pools, which have none for it now.
-func (s *Snapshot) await(v *service, pools []*pool, families []Family, all bool) {
-	s.queueFor(v, pools, families, all)
+func (s *Snapshot) await(v *service, pools []*pool, families []Family, all bool, beside int) {
+	least := 1 // addresses that it takes at once
+	if all {
+		least = len(families)
+	}
+	open := slices.DeleteFunc(slices.Clone(pools), func(p *pool) bool { return s.overQuota(v, p, netip.Addr{}, beside+least-1) })
+	if len(open) > 0 { // what becomes free in the others is not for v
+		s.queueFor(v, open, families, all)
+	}
 	if v.request.share != "" {
 		s.waitFor(v, waited{share: v.request.share})
 	}

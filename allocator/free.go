@@ -21,7 +21,7 @@ func newUsage() usage { return usage{map[string]InUse{}, map[netip.Addr][]string
 
 func (c PutInUse) apply(s *Snapshot) {
 	old, ok := s.used.by[c.By]
-	if ok && old.Service == c.Service && slices.Equal(old.Addrs, c.Addrs) {
+	if ok && old.Service == c.Service && slices.Equal(old.Addrs, c.Addrs) || !ok && len(c.Addrs) == 0 {
 		return
 	}
 	delete(s.used.by, c.By)
@@ -35,10 +35,17 @@ func (c DropInUse) apply(s *Snapshot) { PutInUse{InUse{By: c.By}}.apply(s) }
 
 // use makes the addresses that something uses others than they were.
 func (s *Snapshot) use(by string, was, now []netip.Addr) {
-	for _, a := range slices.Concat(was, now) {
+	uses := make(map[netip.Addr]bool, len(was)+len(now)) // whether it still does
+	for _, a := range was {
+		uses[a] = false
+	}
+	for _, a := range now {
+		uses[a] = true
+	}
+	for a, still := range uses {
 		old := s.used.at[a]
 		names := slices.DeleteFunc(slices.Clone(old), func(n string) bool { return n == by })
-		if slices.Contains(now, a) {
+		if still {
 			i, _ := slices.BinarySearch(names, by)
 			names = slices.Insert(names, i, by)
 		}
@@ -154,7 +161,7 @@ func (s *Snapshot) barred(p *pool) error {
 			texts = append(texts, fmt.Sprintf("and %d more", len(at)-i))
 			break
 		}
-		texts = append(texts, fmt.Sprintf("%s is used by %s", a, strings.Join(s.used.at[a][:1], "")))
+		texts = append(texts, fmt.Sprintf("%s is used by %s", a, s.used.at[a][0]))
 	}
 	var problems []error
 	if len(texts) > 0 {

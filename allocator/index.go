@@ -11,7 +11,7 @@ type group struct {
 	comers    []*service // will hold it, as planned
 	kept      []*service // have a seat kept for them, as published, or lost this address from their status
 
-	ports map[Port][]*service // who claims which port; nil while fewer than two sit here
+	ports map[Port][]*service // who claims which port; nil while one with few ports sits here alone
 	said  *agreement          // what the residents say about the key; nil: to be asked
 	kinds []*service          // one of each kind who sits here; nil: to be looked for
 }
@@ -176,10 +176,13 @@ func (s *Snapshot) leave(a netip.Addr, as place, v *service) {
 	}
 }
 
+// fewPorts is how many are looked through without an index.
+const fewPorts = 8
+
 // index enters the ports of v, who is about to sit down.
 func (g *group) index(v *service) {
 	if g.ports == nil {
-		if g.empty() {
+		if g.empty() && len(v.Ports) <= fewPorts {
 			return
 		}
 		g.ports = map[Port][]*service{}
