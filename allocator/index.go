@@ -12,6 +12,7 @@ type group struct {
 	kept      []*service // have a seat kept for them, as published, or lost this address from their status
 
 	ports map[Port][]*service // who claims which port; nil while one with few ports sits here alone
+	gave  int                 // how many residents no longer claim a port with which they were admitted
 	said  *agreement          // what the residents say about the key; nil: to be asked
 	kinds []*service          // one of each kind who sits here; nil: to be looked for
 }
@@ -137,6 +138,7 @@ func (s *Snapshot) enter(a netip.Addr, as place, v *service) {
 	*list = slices.Insert(*list, i, v)
 	if as == resident {
 		g.said = nil
+		g.gave += truth(v.gave, false)
 	}
 	if g.kinds != nil {
 		g.sort(v)
@@ -162,6 +164,7 @@ func (s *Snapshot) leave(a netip.Addr, as place, v *service) {
 	*list = slices.Delete(*list, i, i+1)
 	if as == resident {
 		g.said = nil
+		g.gave -= truth(v.gave, false)
 	}
 	if slices.Contains(g.kinds, v) {
 		g.kinds = nil
@@ -261,7 +264,7 @@ func (s *Snapshot) replace(v *service, facts Service) {
 		s.leave(a, comer, v)
 	}
 	v.Service, v.comes = facts, nil
-	v.request, v.turn = parseRequest(&v.Service), v.turnOf()
+	v.request, v.turn, v.gave = parseRequest(&v.Service), v.turnOf(), v.gives()
 	for _, a := range v.Holds {
 		s.enter(a, resident, v)
 		s.seating.stale[a] = true

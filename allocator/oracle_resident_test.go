@@ -244,6 +244,11 @@ func compatible(a, b Service) bool {
 // take a port from these.
 func (j *judge) may(v, r Service, a netip.Addr) bool {
 	_, back := markOf(v, a)
+	if v.Name.Namespace != r.Name.Namespace && holds(r, a) && slices.ContainsFunc(v.Ports, func(p Port) bool {
+		return slices.Contains(r.Record.Ports, p) && !(back && slices.Contains(v.Record.Ports, p))
+	}) {
+		return false // r may have left the port over a clash, and its seat is not published yet
+	}
 	if back && v.Name.Namespace != r.Name.Namespace && !r.Foreign {
 		if hasSeat(r, a) && !holds(r, a) && !slices.Contains(j.latest[r.Name].Holds, a) {
 			return !takes(v, r, a)

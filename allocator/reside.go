@@ -76,7 +76,16 @@ func (s *Snapshot) brought(v *service, a netip.Addr) (c cause) {
 // of another namespace for whom a seat is kept with it. Who was on the address with the
 // port, and comes back, takes it from nobody.
 func (v *service) takesFrom(r *service, a netip.Addr) (Port, bool) {
-	if r == v || r.Name.Namespace == v.Name.Namespace || slices.Contains(r.Holds, a) {
+	if slices.Contains(r.Holds, a) {
+		return Port{}, false
+	}
+	return v.takes(r, a)
+}
+
+// takes tells whether v claims a port with which somebody of another namespace was
+// admitted to the address, and v was not.
+func (v *service) takes(r *service, a netip.Addr) (Port, bool) {
+	if r == v || r.Name.Namespace == v.Name.Namespace {
 		return Port{}, false
 	}
 	there := slices.Contains(v.Holds, a) || v.mark(a) != nil
@@ -142,7 +151,7 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 		return !r.Foreign && v.request.share != "" && r.request.share == v.request.share && !apart &&
 			(r.Name.Namespace == v.Name.Namespace || across)
 	}
-	admitted := !g.claimed(v) && len(g.kept) == 0
+	admitted := !g.claimed(v) && len(g.kept) == 0 && g.gave == 0
 	g.each(func(r *service) bool {
 		admitted = admitted && (r == v || consents(r))
 		return admitted
@@ -161,6 +170,17 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 		if p, taken := v.takesFrom(r, a); taken {
 			against = append(against, r)
 			c.over(p)
+		}
+	}
+	if g.gave > 0 { // whether a seat is kept with the port is decided and published first
+		for _, r := range g.residents {
+			if !r.gave {
+				continue
+			}
+			if p, taken := v.takes(r, a); taken {
+				against = append(against, r)
+				c.over(p)
+			}
 		}
 	}
 	for _, p := range v.Ports {

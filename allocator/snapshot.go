@@ -79,6 +79,7 @@ type service struct {
 	Service
 	request request
 	turn    uint8        // when it is decided about
+	gave    bool         // it no longer claims a port with which it was admitted
 	comes   []netip.Addr // addresses planned for it that are not published yet
 	flight  *Decision    // the latest decision, while it is not what is published
 	waits   []waited     // what it waits for, if anything
