@@ -165,7 +165,7 @@ func (s *Snapshot) check() {
 	}
 }
 
-// Holders returns the Services that hold the address as published, oldest first.
+// Holders returns the Services that hold the address as published, who came first first.
 func (s *Snapshot) Holders(a netip.Addr) (names []ServiceName) {
 	if g := s.groups[a]; g != nil {
 		names = namesOf(g.residents)
