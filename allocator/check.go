@@ -77,8 +77,8 @@ func (c checker) given(a netip.Addr) error {
 	switch {
 	case used != "":
 		return fmt.Errorf("%s would be given, and %s", a, used)
-	case timed(c.v.Record.Kept, a) && c.lostPool(c.v, a).code == "":
-		// back to its seat, whose pool may be refused for a mistake
+	case c.v.mark(a) != nil && c.lostPool(c.v, a).code == "":
+		// it takes it back; its pool may be refused for a mistake, or the namespace not known
 	case p == nil:
 		return fmt.Errorf("%s would be given and is in no pool", a)
 	case c.accepts(p, c.v) != yes:

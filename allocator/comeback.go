@@ -39,8 +39,7 @@ func (d *draft) restore(i int) {
 		if slot(FamilyOf(a)) != i || !d.v.lost(m) {
 			continue
 		}
-		p := d.poolOf(a)
-		if p == nil || p.Name != m.Pool || d.accepts(p, d.v) != yes || !d.wants(a) || d.barsReturn(a) != "" {
+		if p := d.poolOf(a); p != nil && p.Name != m.Pool || d.lostPool(d.v, a).code != "" || !d.wants(a) || d.barsReturn(a) != "" {
 			continue
 		}
 		c := d.admits(d.v, a, true)
