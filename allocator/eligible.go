@@ -266,6 +266,24 @@ func truth(a, b bool) int {
 	return -1
 }
 
+// both are the Services that are served by one protocol or the other.
+func both(served, routed []*claim) []*claim {
+	if len(served) == 0 || len(routed) == 0 {
+		return slices.Concat(served, routed)
+	}
+	is := make(map[*service]bool, len(served))
+	for _, c := range served {
+		is[c.service] = true
+	}
+	all := slices.Clone(served)
+	for _, c := range routed {
+		if !is[c.service] {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
 // Peers returns the internal addresses of every node.
 func (s *Snapshot) Peers() map[string][]netip.Addr {
 	peers := make(map[string][]netip.Addr, len(s.nodes))

@@ -183,24 +183,6 @@ func (s *Snapshot) seat(a netip.Addr, residents []*service) Seat {
 	return seat
 }
 
-// both are the Services that are served by one protocol or the other.
-func both(served, routed []*claim) []*claim {
-	if len(served) == 0 || len(routed) == 0 {
-		return slices.Concat(served, routed)
-	}
-	is := make(map[*service]bool, len(served))
-	for _, c := range served {
-		is[c.service] = true
-	}
-	all := slices.Clone(served)
-	for _, c := range routed {
-		if !is[c.service] {
-			all = append(all, c)
-		}
-	}
-	return all
-}
-
 // local tells whether a Service is announced only where it has endpoints: by its
 // policy, or by its annotation.
 func (t *Seat) local(v *service) bool {
