@@ -77,8 +77,8 @@ func (c checker) given(a netip.Addr) error {
 	switch {
 	case used != "":
 		return fmt.Errorf("%s would be given, and %s", a, used)
-	case timed(c.v.Record.Kept, a) && c.lostPool(c.v, a).code == "":
-		// back to its seat, whose pool may be refused for a mistake
+	case c.v.mark(a) != nil && c.lostPool(c.v, a).code == "":
+		// it takes it back; its pool may be refused for a mistake, or the namespace not known
 	case p == nil:
 		return fmt.Errorf("%s would be given and is in no pool", a)
 	case c.accepts(p, c.v) != yes:
@@ -88,7 +88,7 @@ func (c checker) given(a netip.Addr) error {
 		return fmt.Errorf("%s would be given, and is not to be shared with %s", a, list(other.names, other.more))
 	}
 	if p != nil && c.v.mark(a) == nil && c.exceeds(p, a) {
-		return fmt.Errorf("%s would be given, and %s", a, p.quotaText(c.v))
+		return fmt.Errorf("%s would be given, and %s", a, c.quotaText(c.v, p, 1))
 	}
 	return nil
 }

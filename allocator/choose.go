@@ -36,7 +36,7 @@ func (s *Snapshot) choose(v *service, n need) (found [2]netip.Addr, why Reason) 
 			open = append(open, f)
 			continue
 		}
-		if why := s.mayHave(v, a); why.Code != "" {
+		if why := s.mayHave(v, a, s.newTo(v, s.poolOf(a), found)); why.Code != "" {
 			return [2]netip.Addr{}, why
 		}
 		found[slot(f)] = a
@@ -50,36 +50,41 @@ func (s *Snapshot) choose(v *service, n need) (found [2]netip.Addr, why Reason) 
 			pools[0] = s.poolOf(found[1])
 		}
 	}
+	beside := 0 // of what v is to have
+	if len(open) < len(n.families) {
+		beside = s.newTo(v, pools[0], found)
+	}
 	wishes := [][]Family{open}
 	if !n.all && len(open) > 1 {
 		wishes = append(wishes, open[:1], open[1:])
 	}
 	for _, wish := range wishes {
-		if got, ok := s.search(v, pools, wish); ok {
+		if got, ok := s.search(v, pools, wish, beside); ok {
 			for i, a := range got {
 				if a.IsValid() {
 					found[i] = a
 				}
 			}
 			if missing := slices.DeleteFunc(open, func(f Family) bool { return found[slot(f)].IsValid() }); len(missing) > 0 {
-				s.await(v, pools, missing, false)
+				s.await(v, pools, missing, false, beside)
 			}
 			return found, Reason{}
 		}
 	}
-	s.await(v, pools, open, n.all)
+	s.await(v, pools, open, n.all, beside)
 	if !n.all && found != [2]netip.Addr{} {
 		return found, Reason{} // the named one alone
 	}
-	return [2]netip.Addr{}, s.nothingFree(v, pools, open)
+	return [2]netip.Addr{}, s.nothingFree(v, pools, open, beside)
 }
 
 // search looks for addresses of the wished families, all of one pool: such as are held
-// under v's sharing key in any of the pools come before such as are free.
-func (s *Snapshot) search(v *service, pools []*pool, wish []Family) (got [2]netip.Addr, ok bool) {
+// under v's sharing key in any of the pools come before such as are free. So many
+// others of the pool are new to v's namespace beside them.
+func (s *Snapshot) search(v *service, pools []*pool, wish []Family, beside int) (got [2]netip.Addr, ok bool) {
 	for _, onlyJoin := range []bool{true, false} {
 		for _, p := range pools {
-			if got, ok := s.pick(v, p, wish, onlyJoin); ok {
+			if got, ok := s.pick(v, p, wish, onlyJoin, beside); ok {
 				return got, true
 			}
 		}
@@ -88,8 +93,15 @@ func (s *Snapshot) search(v *service, pools []*pool, wish []Family) (got [2]neti
 }
 
 // await notes what may give v an address of the pools, which have none for it now.
-func (s *Snapshot) await(v *service, pools []*pool, families []Family, all bool) {
-	s.queueFor(v, pools, families, all)
+func (s *Snapshot) await(v *service, pools []*pool, families []Family, all bool, beside int) {
+	least := 1 // addresses that it takes at once
+	if all {
+		least = len(families)
+	}
+	open := slices.DeleteFunc(slices.Clone(pools), func(p *pool) bool { return s.overQuota(v, p, netip.Addr{}, beside+least-1) })
+	if len(open) > 0 { // what becomes free in the others is not for v
+		s.queueFor(v, open, families, all)
+	}
 	if v.request.share != "" {
 		s.waitFor(v, waited{share: v.request.share})
 	}
@@ -166,8 +178,9 @@ func namespaceUnknown(v *service) Reason {
 	return Reason{Code: NamespaceUnknown, Detail: fmt.Sprintf("waits until the labels of namespace %s are known: a pool selects by them", v.Name.Namespace)}
 }
 
-// mayHave tells why v cannot have the address that its user names.
-func (s *Snapshot) mayHave(v *service, a netip.Addr) Reason {
+// mayHave tells why v cannot have the address that its user names, beside so many others
+// of the pool that are new to its namespace.
+func (s *Snapshot) mayHave(v *service, a netip.Addr, beside int) Reason {
 	s.waitFor(v, waited{addr: a})
 	p := s.poolOf(a)
 	switch {
@@ -188,9 +201,9 @@ func (s *Snapshot) mayHave(v *service, a netip.Addr) Reason {
 	if c := s.admits(v, a, true); c.code != "" {
 		return Reason{Code: AddressTaken, Addr: a, Others: c.names, More: c.more, Ports: c.ports, Detail: s.refusal(v, a, c)}
 	}
-	if s.overQuota(v, p, a, 0) {
+	if s.overQuota(v, p, a, beside) {
 		s.waitFor(v, waited{pool: p.Name, namespace: v.Name.Namespace})
-		return Reason{Code: QuotaReached, Addr: a, Pool: p.Name, Detail: fmt.Sprintf("cannot have %s: %s", a, p.quotaText(v))}
+		return Reason{Code: QuotaReached, Addr: a, Pool: p.Name, Detail: fmt.Sprintf("cannot have %s: %s", a, s.quotaText(v, p, beside+1))}
 	}
 	return Reason{}
 }
@@ -219,8 +232,9 @@ func (s *Snapshot) refusal(v *service, a netip.Addr, c cause) string {
 
 // pick takes an address of every wished family from one pool: one held under v's
 // sharing key that admits it, or, unless onlyJoin, the lowest free one.
-func (s *Snapshot) pick(v *service, p *pool, wish []Family, onlyJoin bool) (got [2]netip.Addr, ok bool) {
-	for more, f := range wish {
+func (s *Snapshot) pick(v *service, p *pool, wish []Family, onlyJoin bool, beside int) (got [2]netip.Addr, ok bool) {
+	for _, f := range wish {
+		more := beside + s.newTo(v, p, got)
 		a, ok := s.join(v, p, f, more)
 		if !ok && !onlyJoin && !s.overQuota(v, p, netip.Addr{}, more) {
 			a, ok = p.lowestFree(f, s.taken)
@@ -234,7 +248,7 @@ func (s *Snapshot) pick(v *service, p *pool, wish []Family, onlyJoin bool) (got 
 }
 
 // join finds the lowest address of the pool that is held under v's key and admits v,
-// which takes so many others of the pool at the same time.
+// which takes so many others of the pool, new to its namespace, at the same time.
 func (s *Snapshot) join(v *service, p *pool, f Family, more int) (found netip.Addr, ok bool) {
 	k := s.keyed[v.request.share]
 	if k == nil {
@@ -250,7 +264,7 @@ func (s *Snapshot) join(v *service, p *pool, f Family, more int) (found netip.Ad
 }
 
 // nothingFree says why the pools have nothing for v.
-func (s *Snapshot) nothingFree(v *service, pools []*pool, families []Family) Reason {
+func (s *Snapshot) nothingFree(v *service, pools []*pool, families []Family, beside int) Reason {
 	if len(pools) == 0 {
 		return noPool()
 	}
@@ -259,8 +273,8 @@ func (s *Snapshot) nothingFree(v *service, pools []*pool, families []Family) Rea
 	for i, p := range pools {
 		names[i] = p.Name
 		both = both || p.capacity(IPv4) > 0 && p.capacity(IPv6) > 0
-		if s.overQuota(v, p, netip.Addr{}, len(families)-1) {
-			return Reason{Code: QuotaReached, Pool: p.Name, Detail: p.quotaText(v) + "; delete one of its Services, or have them share an address"}
+		if s.overQuota(v, p, netip.Addr{}, beside+len(families)-1) {
+			return Reason{Code: QuotaReached, Pool: p.Name, Detail: s.quotaText(v, p, beside+len(families)) + "; delete one of its Services, or have them share an address"}
 		}
 	}
 	which := families[0].String()

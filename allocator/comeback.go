@@ -1,7 +1,5 @@
 package allocator
 
-import "slices"
-
 // This file lets a Service come back to an address that it held before: where a seat is
 // kept for it, or that its record names and its status lost.
 
@@ -38,11 +36,10 @@ func (d *draft) comeBack(i int) {
 func (d *draft) restore(i int) {
 	for _, m := range d.v.Record.Pools {
 		a := m.Addr
-		if m.Pool == "" || slot(FamilyOf(a)) != i || slices.Contains(d.v.Holds, a) || timed(d.v.Record.Kept, a) || timed(d.v.Record.Overlap, a) {
+		if slot(FamilyOf(a)) != i || !d.v.lost(m) {
 			continue
 		}
-		p := d.poolOf(a)
-		if p == nil || p.Name != m.Pool || d.accepts(p, d.v) != yes || !d.wants(a) || d.barsReturn(a) != "" {
+		if p := d.poolOf(a); p != nil && p.Name != m.Pool || d.lostPool(d.v, a).code != "" || !d.wants(a) || d.barsReturn(a) != "" {
 			continue
 		}
 		c := d.admits(d.v, a, true)
@@ -50,14 +47,9 @@ func (d *draft) restore(i int) {
 		case c.code == "":
 			d.take(a, Restored)
 			return
-		case d.strangers(c): // they must leave; until then its seat is kept
+		case !c.own: // strangers must leave; until then its seat is kept
 			d.keep(Timer{a, PortClash, d.began(&d.v.Service, d.now, d.now)}, c)
 			return
 		}
 	}
-}
-
-// strangers tells whether all who are in v's way are of other namespaces.
-func (d *draft) strangers(c cause) bool {
-	return c.more == 0 && !slices.ContainsFunc(c.names, func(n ServiceName) bool { return n.Namespace == d.v.Name.Namespace })
 }

@@ -2,6 +2,7 @@ package allocator_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	. "holdfast.dev/holdfast/allocator"
@@ -98,4 +99,48 @@ func BenchmarkPlanBesideCrowd(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkPlanBesideHisCrowd: what one tenant may do that must not cost others much.
+func BenchmarkPlanBesideHisCrowd(b *testing.B) {
+	other := Service{Name: ServiceName{"default", "n"}, UID: "n", Created: noon, Families: []Family{IPv4}, Ports: ports(1, 1)}
+	b.Run("10000OverQuota", func(b *testing.B) { // an address of the pool becomes free
+		f := inCrowd("10.0.0.0/16", crowdOf(10_000, func(int, *Service) {}))
+		f.Pools[0].MaxPerNamespace = 2
+		for _, d := range Plan(NewSnapshot(f), noon).Decisions {
+			if i := slices.IndexFunc(f.Services, func(v Service) bool { return v.Name == d.Service }); len(d.Holds) > 0 {
+				f.Services[i].Holds, f.Services[i].Record = d.Holds, d.Record
+			}
+		}
+		s := NewSnapshot(f)
+		Plan(s, noon)
+		for b.Loop() {
+			s = s.With(PutService{other})
+			Plan(s, noon)
+			s = s.With(DropService{other.Name})
+			Plan(s, noon)
+		}
+	})
+	b.Run("7000Beside7000Ports", func(b *testing.B) { // who names an address of as many ports
+		f := inCrowd("10.0.0.1/32", crowdOf(1, func(_ int, v *Service) { v.Ports = ports(1000, 7000); v.Holds = addresses("10.0.0.1") }))
+		s, v := NewSnapshot(f), other
+		Plan(s, noon)
+		v.Annotations = map[string]string{PrefixMetalLB + AnnotationAddresses: "10.0.0.1"}
+		for i := 0; b.Loop(); i++ {
+			v.Ports = ports(10_000+i%2, 7000)
+			s = s.With(PutService{v})
+			Plan(s, noon)
+		}
+	})
+	b.Run("50000ExternalIPs", func(b *testing.B) {
+		s := NewSnapshot(inCrowd("10.0.0.0/16", nil))
+		use := InUse{By: "x"}
+		for a := addresses("10.0.0.0")[0]; len(use.Addrs) < 50_000; a = a.Next() {
+			use.Addrs = append(use.Addrs, a)
+		}
+		for i := 0; b.Loop(); i++ {
+			s = s.With(PutInUse{InUse{By: "x", Addrs: use.Addrs[i%2:]}})
+			Plan(s, noon)
+		}
+	})
 }

@@ -46,7 +46,8 @@
 //	overlap   the time in which a replaced address is held beside its successor
 //	release   to leave an address
 //	mark      what a Service's record says of the pool that an address came from
-//	seat      a place on an address, kept for a Service that left it over a port;
+//	seat      a place on an address, kept for a Service that left it over a port, or
+//	          whose status lost it;
 //	          and a Seat: who may answer for an address
 //	claim     one Service's say in which nodes may answer for its address
 //	base      the usable nodes that a set of advertisements selects, for all Seats alike

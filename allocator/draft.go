@@ -300,7 +300,7 @@ func (d *draft) beside(a netip.Addr) (o others) {
 	if g == nil {
 		return o
 	}
-	var some []*service // comers are in order of age, and nobody is a comer where it resides
+	var some []*service // of each list who is first; nobody is a comer where it resides
 	for _, list := range [][]*service{g.residents, g.comers} {
 		some = append(some, list[:min(len(list), mostNamed)]...)
 		o.more += max(0, len(list)-mostNamed)

@@ -190,7 +190,7 @@ func notServed(a netip.Addr, served []*claim, across bool) Reason {
 const unusable = " is selected by an advertisement for it, free of label " + LabelExclude + ", and not NetworkUnavailable"
 
 // most returns, when no node serves all claims, the nodes that serve the same,
-// largest set of them (a tie goes to the set with the oldest Service), and that
+// largest set of them (a tie goes to the set with who came first), and that
 // set. The others are noted as unserved.
 func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*claim) {
 	var best []bool
@@ -217,11 +217,12 @@ func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*c
 			served = append(served, c)
 		}
 	}
+	with := notServed(seat.Addr, served, false)
 	for j, c := range claims {
 		switch {
 		case best[j]:
 		case somewhere[j]:
-			seat.unserved(c.service, notServed(seat.Addr, served, false))
+			seat.unserved(c.service, with)
 		case c.local:
 			seat.unserved(c.service, Reason{Code: NoNode, Addr: seat.Addr, Detail: "no node with a ready endpoint" + unusable})
 		default:
@@ -231,8 +232,8 @@ func (b *base) most(claims []*claim, seat *Seat) (nodes []Candidate, served []*c
 	return nodes, served
 }
 
-// compareServed prefers more Services, then the set in which the oldest is that
-// the other has not. The claims are in order of age. Anything is more than nil.
+// compareServed prefers more Services, then the set with who came first of those that
+// only one has. The claims are in the order of arrival. Anything is more than nil.
 func compareServed(a, b []bool) int {
 	if b == nil {
 		return 1
@@ -263,6 +264,24 @@ func truth(a, b bool) int {
 		return 1
 	}
 	return -1
+}
+
+// both are the Services that are served by one protocol or the other.
+func both(served, routed []*claim) []*claim {
+	if len(served) == 0 || len(routed) == 0 {
+		return slices.Concat(served, routed)
+	}
+	is := make(map[*service]bool, len(served))
+	for _, c := range served {
+		is[c.service] = true
+	}
+	all := slices.Clone(served)
+	for _, c := range routed {
+		if !is[c.service] {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // Peers returns the internal addresses of every node.

@@ -21,7 +21,7 @@ func newUsage() usage { return usage{map[string]InUse{}, map[netip.Addr][]string
 
 func (c PutInUse) apply(s *Snapshot) {
 	old, ok := s.used.by[c.By]
-	if ok && old.Service == c.Service && slices.Equal(old.Addrs, c.Addrs) {
+	if ok && old.Service == c.Service && slices.Equal(old.Addrs, c.Addrs) || !ok && len(c.Addrs) == 0 {
 		return
 	}
 	delete(s.used.by, c.By)
@@ -35,10 +35,17 @@ func (c DropInUse) apply(s *Snapshot) { PutInUse{InUse{By: c.By}}.apply(s) }
 
 // use makes the addresses that something uses others than they were.
 func (s *Snapshot) use(by string, was, now []netip.Addr) {
-	for _, a := range slices.Concat(was, now) {
+	uses := make(map[netip.Addr]bool, len(was)+len(now)) // whether it still does
+	for _, a := range was {
+		uses[a] = false
+	}
+	for _, a := range now {
+		uses[a] = true
+	}
+	for a, still := range uses {
 		old := s.used.at[a]
 		names := slices.DeleteFunc(slices.Clone(old), func(n string) bool { return n == by })
-		if slices.Contains(now, a) {
+		if still {
 			i, _ := slices.BinarySearch(names, by)
 			names = slices.Insert(names, i, by)
 		}
@@ -154,7 +161,7 @@ func (s *Snapshot) barred(p *pool) error {
 			texts = append(texts, fmt.Sprintf("and %d more", len(at)-i))
 			break
 		}
-		texts = append(texts, fmt.Sprintf("%s is used by %s", a, strings.Join(s.used.at[a][:1], "")))
+		texts = append(texts, fmt.Sprintf("%s is used by %s", a, s.used.at[a][0]))
 	}
 	var problems []error
 	if len(texts) > 0 {
@@ -232,7 +239,26 @@ func (s *Snapshot) overQuota(v *service, p *pool, a netip.Addr, more int) bool {
 	return t.pools[p.Name]+more >= p.MaxPerNamespace && t.sits[a] == 0
 }
 
-func (p *pool) quotaText(v *service) string {
+// newTo counts the addresses of a pool on which nobody of v's namespace sits, of those
+// that are found for v.
+func (s *Snapshot) newTo(v *service, p *pool, found [2]netip.Addr) (n int) {
+	if p == nil || p.MaxPerNamespace <= 0 {
+		return 0
+	}
+	for _, a := range found {
+		if a.IsValid() && s.poolOf(a) == p && s.tenants[v.Name.Namespace].sits[a] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// quotaText says why v's namespace may not have so many new addresses of a pool.
+func (s *Snapshot) quotaText(v *service, p *pool, wanted int) string {
+	if have := s.tenants[v.Name.Namespace].pools[p.Name]; have < p.MaxPerNamespace {
+		return fmt.Sprintf("Services of namespace %s have %d addresses of pool %s, this one needs %d of it, and one namespace may have %d (annotation %s of the pool)",
+			v.Name.Namespace, have, p.Name, wanted, p.MaxPerNamespace, AnnotationQuota)
+	}
 	return fmt.Sprintf("Services of namespace %s have %d addresses of pool %s already, which is as many as one namespace may have (annotation %s of the pool)",
 		v.Name.Namespace, p.MaxPerNamespace, p.Name, AnnotationQuota)
 }

@@ -9,9 +9,10 @@ import (
 type group struct {
 	residents []*service // hold it, as published; who came first is first
 	comers    []*service // will hold it, as planned
-	kept      []*service // have a seat kept for them, as published
+	kept      []*service // have a seat kept for them, as published, or lost this address from their status
 
-	ports map[Port][]*service // who claims which port; nil while fewer than two sit here
+	ports map[Port][]*service // who claims which port; nil while one with few ports sits here alone
+	gave  int                 // how many residents no longer claim a port with which they were admitted
 	said  *agreement          // what the residents say about the key; nil: to be asked
 	kinds []*service          // one of each kind who sits here; nil: to be looked for
 }
@@ -79,7 +80,7 @@ func (g *group) sort(v *service) {
 // kept seats excepted.
 func (v *service) alike(r *service) bool {
 	return v.Foreign == r.Foreign && v.request.share == r.request.share && v.Name.Namespace == r.Name.Namespace &&
-		v.Local == r.Local && (!v.Local || v.Selector == r.Selector) && len(v.Record.Kept) == 0 && len(r.Record.Kept) == 0
+		v.changed() == r.changed() && v.Local == r.Local && (!v.Local || v.Selector == r.Selector) && len(v.Record.Kept) == 0 && len(r.Record.Kept) == 0
 }
 
 // claiming shows those who sit here, v excepted, and claim the port.
@@ -137,6 +138,7 @@ func (s *Snapshot) enter(a netip.Addr, as place, v *service) {
 	*list = slices.Insert(*list, i, v)
 	if as == resident {
 		g.said = nil
+		g.gave += truth(v.gave, false)
 	}
 	if g.kinds != nil {
 		g.sort(v)
@@ -162,6 +164,7 @@ func (s *Snapshot) leave(a netip.Addr, as place, v *service) {
 	*list = slices.Delete(*list, i, i+1)
 	if as == resident {
 		g.said = nil
+		g.gave -= truth(v.gave, false)
 	}
 	if slices.Contains(g.kinds, v) {
 		g.kinds = nil
@@ -176,10 +179,13 @@ func (s *Snapshot) leave(a netip.Addr, as place, v *service) {
 	}
 }
 
+// fewPorts is how many are looked through without an index.
+const fewPorts = 8
+
 // index enters the ports of v, who is about to sit down.
 func (g *group) index(v *service) {
 	if g.ports == nil {
-		if g.empty() {
+		if g.empty() && len(v.Ports) <= fewPorts {
 			return
 		}
 		g.ports = map[Port][]*service{}
@@ -258,13 +264,13 @@ func (s *Snapshot) replace(v *service, facts Service) {
 		s.leave(a, comer, v)
 	}
 	v.Service, v.comes = facts, nil
-	v.request, v.turn = parseRequest(&v.Service), v.turnOf()
+	v.request, v.turn, v.gave = parseRequest(&v.Service), v.turnOf(), v.gives()
 	for _, a := range v.Holds {
 		s.enter(a, resident, v)
 		s.seating.stale[a] = true
 	}
-	for _, t := range v.Record.Kept {
-		s.enter(t.Addr, kept, v)
+	for _, a := range v.seats() {
+		s.enter(a, kept, v)
 	}
 	for _, a := range places {
 		s.seating.stale[a] = true
@@ -275,12 +281,24 @@ func (s *Snapshot) replace(v *service, facts Service) {
 
 // places are the addresses where v sits in any way.
 func (v *service) places() []netip.Addr {
-	all := slices.Concat(v.Holds, v.comes)
+	all := slices.Concat(v.Holds, v.comes, v.seats())
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
+}
+
+// seats are the addresses where a seat is kept for v: as its record says, or because
+// its status has lost the address, and has none of that family instead.
+func (v *service) seats() (all []netip.Addr) {
 	for _, t := range v.Record.Kept {
 		all = append(all, t.Addr)
 	}
-	slices.SortFunc(all, netip.Addr.Compare)
-	return slices.Compact(all)
+	for _, m := range v.Record.Pools {
+		same := func(a netip.Addr) bool { return FamilyOf(a) == FamilyOf(m.Addr) }
+		if !v.Foreign && v.lost(m) && !slices.ContainsFunc(v.Holds, same) {
+			all = append(all, m.Addr)
+		}
+	}
+	return all
 }
 
 // plan enters an address that v is to hold and does not hold yet.

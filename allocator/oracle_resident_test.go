@@ -38,6 +38,15 @@ func kept(v Service, a netip.Addr) bool {
 	return ok
 }
 
+// hasSeat: a seat is kept for v on the address, or its status has lost the address and
+// has none of that family instead.
+func hasSeat(v Service, a netip.Addr) bool {
+	m, _ := markOf(v, a)
+	_, leaving := timer(v.Record.Overlap, a)
+	return kept(v, a) || m.Pool != "" && !leaving && !v.Foreign &&
+		!slices.ContainsFunc(v.Holds, func(b netip.Addr) bool { return FamilyOf(b) == FamilyOf(a) })
+}
+
 // current: the record was written while somebody led as today, so that it, and not
 // the status, says what v holds.
 func (j *judge) current(v Service) bool {
@@ -186,10 +195,11 @@ func (j *judge) stays(there []Service) Service {
 }
 
 // takes: v claims a port, with which it was not admitted, of somebody of another
-// namespace for whom a seat is kept with it.
+// namespace for whom a seat is kept with it. Who was there with it takes it from nobody.
 func takes(v, r Service, a netip.Addr) bool {
-	return v.Name.Namespace != r.Name.Namespace && kept(r, a) && !holds(r, a) && slices.ContainsFunc(v.Ports, func(p Port) bool {
-		return slices.Contains(r.Record.Ports, p) && !(holds(v, a) && slices.Contains(v.Record.Ports, p))
+	_, was := markOf(v, a)
+	return v.Name.Namespace != r.Name.Namespace && hasSeat(r, a) && !holds(r, a) && slices.ContainsFunc(v.Ports, func(p Port) bool {
+		return slices.Contains(r.Record.Ports, p) && !((was || holds(v, a)) && slices.Contains(v.Record.Ports, p))
 	})
 }
 
@@ -230,18 +240,24 @@ func compatible(a, b Service) bool {
 }
 
 // may: v may sit down beside r. Who comes back is not barred by those of other
-// namespaces who changed the agreement meanwhile, nor by their seats.
+// namespaces who changed the agreement meanwhile, nor by their seats, unless it would
+// take a port from these.
 func (j *judge) may(v, r Service, a netip.Addr) bool {
 	_, back := markOf(v, a)
+	if v.Name.Namespace != r.Name.Namespace && holds(r, a) && slices.ContainsFunc(v.Ports, func(p Port) bool {
+		return slices.Contains(r.Record.Ports, p) && !(back && slices.Contains(v.Record.Ports, p))
+	}) {
+		return false // r may have left the port over a clash, and its seat is not published yet
+	}
 	if back && v.Name.Namespace != r.Name.Namespace && !r.Foreign {
-		if kept(r, a) && !holds(r, a) && !slices.Contains(j.latest[r.Name].Holds, a) {
-			return true
+		if hasSeat(r, a) && !holds(r, a) && !slices.Contains(j.latest[r.Name].Holds, a) {
+			return !takes(v, r, a)
 		}
 		if holds(r, a) && changed(r) && !changed(v) && len(common(v, r)) == 0 {
 			return true
 		}
 	}
-	return compatible(v, r) && (back || j.consent(v, r, a) && !takes(v, r, a))
+	return compatible(v, r) && (back || j.consent(v, r, a)) && !takes(v, r, a)
 }
 
 // consent: v may be put beside r, as far as namespaces go.
@@ -261,7 +277,7 @@ func (j *judge) there(v Service, a netip.Addr, seats bool) (out []Service) {
 		if j.without && newcomer(r) {
 			continue
 		}
-		if n != v.Name && (holds(r, a) || slices.Contains(j.latest[n].Holds, a) || seats && kept(r, a)) {
+		if n != v.Name && (holds(r, a) || slices.Contains(j.latest[n].Holds, a) || seats && hasSeat(r, a)) {
 			out = append(out, r)
 		}
 	}
@@ -299,8 +315,10 @@ func (j *judge) withinQuota(v Service, a netip.Addr) bool {
 			continue
 		}
 		on := slices.Clone(r.Holds)
-		for _, t := range r.Record.Kept {
-			on = append(on, t.Addr)
+		for _, m := range r.Record.Pools {
+			if hasSeat(r, m.Addr) {
+				on = append(on, m.Addr)
+			}
 		}
 		if n != v.Name && slices.Contains(j.latest[n].Holds, a) || slices.Contains(on, a) {
 			return true

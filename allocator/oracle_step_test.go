@@ -61,7 +61,7 @@ func (j *judge) gives(v Service, a netip.Addr, d Decision) error {
 		// its pool is refused for a mistake, which costs nobody anything; or it had none
 	case pool == "":
 		return fmt.Errorf("%s is given and in no pool", a)
-	case !j.lets(pool, v):
+	case !j.lets(pool, v) && !(back && j.unknown(pool, v)):
 		return fmt.Errorf("%s is given and pool %s does not accept the Service", a, pool)
 	case !back && newcomer(v) && (j.unknown(pool, v) || !named && j.mustWait(v)):
 		return fmt.Errorf("%s is given while nobody knows namespace %s", a, v.Name.Namespace)

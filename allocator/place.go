@@ -171,11 +171,10 @@ func (s *Snapshot) seat(a netip.Addr, residents []*service) Seat {
 	seat.Layer2 = nodes
 	nodes, routed := s.elect(s.bgp, bgp, &seat)
 	seat.Routes = s.routesOf(a, nodes, routed, &seat)
-	for _, c := range routed {
-		if !slices.ContainsFunc(served, func(d *claim) bool { return d.service == c.service }) {
-			served = append(served, c)
-		}
+	if len(layer2) > 0 && len(bgp) > 0 {
+		seat.once()
 	}
+	served = both(served, routed)
 	seat.demand(served)
 	if len(served) == 0 {
 		served = all
@@ -207,9 +206,12 @@ func (s *Snapshot) elect(p protocol, claims []*claim, seat *Seat) (nodes []Candi
 		nodes, served = s.electAmong(p, own, seat)
 		claims = others
 	}
-	for _, c := range claims {
-		if !s.fits(p, c, nodes) {
-			seat.unserved(c.service, notServed(seat.Addr, served, true))
+	if len(claims) > 0 {
+		with := notServed(seat.Addr, served, true)
+		for _, c := range claims {
+			if !s.fits(p, c, nodes) {
+				seat.unserved(c.service, with)
+			}
 		}
 	}
 	return nodes, served
@@ -256,11 +258,19 @@ func (s *Snapshot) fits(p protocol, c *claim, nodes []Candidate) bool {
 	return true
 }
 
-// unserved notes why a Service is not served, once.
+// unserved notes why a Service is not served.
 func (t *Seat) unserved(v *service, r Reason) {
-	if !slices.ContainsFunc(t.Unserved, func(u Remark) bool { return u.Service == v.Name && u.Reason.equal(r) }) {
-		t.Unserved = append(t.Unserved, Remark{v.Name, r})
-	}
+	t.Unserved = append(t.Unserved, Remark{v.Name, r})
+}
+
+// once drops what has been said of a Service for the other protocol too.
+func (t *Seat) once() {
+	said := make(map[ServiceName][]Reason, len(t.Unserved))
+	t.Unserved = slices.DeleteFunc(t.Unserved, func(u Remark) bool {
+		again := slices.ContainsFunc(said[u.Service], u.Reason.equal)
+		said[u.Service] = append(said[u.Service], u.Reason)
+		return again
+	})
 }
 
 // demand notes what must be known of a node's data path before it newly answers,

@@ -69,15 +69,18 @@ const (
 )
 
 func (v *service) turnOf() uint8 {
-	for _, m := range v.Record.Pools {
-		if m.Pool != "" && !slices.Contains(v.Holds, m.Addr) && !timed(v.Record.Kept, m.Addr) && !timed(v.Record.Overlap, m.Addr) {
-			return robbed
-		}
+	if slices.ContainsFunc(v.Record.Pools, v.lost) {
+		return robbed
 	}
 	if v.holds() {
 		return holder
 	}
 	return newcomer
+}
+
+// lost tells whether a mark is of an address that v held and its status does not name.
+func (v *service) lost(m PoolMark) bool {
+	return m.Pool != "" && !slices.Contains(v.Holds, m.Addr) && !timed(v.Record.Kept, m.Addr) && !timed(v.Record.Overlap, m.Addr)
 }
 
 // holds tells whether v holds an address, or has a right to one.

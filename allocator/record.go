@@ -94,6 +94,18 @@ func (v *Service) had(p Port) bool {
 	return found
 }
 
+// gives tells whether the Service no longer claims a port with which it was admitted.
+func (v *Service) gives() bool {
+	if slices.Equal(v.Record.Ports, v.Ports) {
+		return false
+	}
+	now := slices.SortedFunc(slices.Values(v.Ports), Port.Compare)
+	return slices.ContainsFunc(v.Record.Ports, func(p Port) bool {
+		_, found := slices.BinarySearchFunc(now, p, Port.Compare)
+		return !found
+	})
+}
+
 // Compare orders ports by protocol, then number.
 func (p Port) Compare(q Port) int {
 	return cmp.Or(cmp.Compare(p.Protocol, q.Protocol), cmp.Compare(p.Number, q.Number))

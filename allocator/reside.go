@@ -13,6 +13,7 @@ type cause struct {
 	code  Code // "" when it may stay
 	pool  string
 	ports []Port // as many as are told
+	own   bool   // some of the others are of its own namespace
 	others
 }
 
@@ -72,13 +73,24 @@ func (s *Snapshot) brought(v *service, a netip.Addr) (c cause) {
 }
 
 // takesFrom tells whether v claims a port, with which it was not admitted, of somebody
-// of another namespace for whom a seat is kept with it.
+// of another namespace for whom a seat is kept with it. Who was on the address with the
+// port, and comes back, takes it from nobody.
 func (v *service) takesFrom(r *service, a netip.Addr) (Port, bool) {
-	if r == v || r.Name.Namespace == v.Name.Namespace || slices.Contains(r.Holds, a) {
+	if slices.Contains(r.Holds, a) {
 		return Port{}, false
 	}
+	return v.takes(r, a)
+}
+
+// takes tells whether v claims a port with which somebody of another namespace was
+// admitted to the address, and v was not.
+func (v *service) takes(r *service, a netip.Addr) (Port, bool) {
+	if r == v || r.Name.Namespace == v.Name.Namespace {
+		return Port{}, false
+	}
+	there := slices.Contains(v.Holds, a) || v.mark(a) != nil
 	for _, p := range v.Ports {
-		if r.had(p) && !(v.had(p) && slices.Contains(v.Holds, a)) {
+		if r.had(p) && !(there && v.had(p)) {
 			return p, true
 		}
 	}
@@ -139,7 +151,7 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 		return !r.Foreign && v.request.share != "" && r.request.share == v.request.share && !apart &&
 			(r.Name.Namespace == v.Name.Namespace || across)
 	}
-	admitted := !g.claimed(v) && len(g.kept) == 0
+	admitted := !g.claimed(v) && len(g.kept) == 0 && g.gave == 0
 	g.each(func(r *service) bool {
 		admitted = admitted && (r == v || consents(r))
 		return admitted
@@ -155,9 +167,20 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 		return true
 	})
 	for _, r := range g.kept {
-		if p, taken := v.takesFrom(r, a); taken && !back {
+		if p, taken := v.takesFrom(r, a); taken {
 			against = append(against, r)
 			c.over(p)
+		}
+	}
+	if g.gave > 0 { // whether a seat is kept with the port is decided and published first
+		for _, r := range g.residents {
+			if !r.gave {
+				continue
+			}
+			if p, taken := v.takes(r, a); taken {
+				against = append(against, r)
+				c.over(p)
+			}
 		}
 	}
 	for _, p := range v.Ports {
@@ -175,6 +198,7 @@ func (s *Snapshot) admits(v *service, a netip.Addr, named bool) (c cause) {
 		}
 	}
 	if len(against) > 0 {
+		c.own = slices.ContainsFunc(against, func(r *service) bool { return r.Name.Namespace == v.Name.Namespace })
 		c.code, c.others = AddressTaken, othersOf(against)
 	}
 	return c

@@ -79,6 +79,7 @@ type service struct {
 	Service
 	request request
 	turn    uint8        // when it is decided about
+	gave    bool         // it no longer claims a port with which it was admitted
 	comes   []netip.Addr // addresses planned for it that are not published yet
 	flight  *Decision    // the latest decision, while it is not what is published
 	waits   []waited     // what it waits for, if anything
@@ -164,7 +165,7 @@ func (s *Snapshot) check() {
 	}
 }
 
-// Holders returns the Services that hold the address as published, oldest first.
+// Holders returns the Services that hold the address as published, who came first first.
 func (s *Snapshot) Holders(a netip.Addr) (names []ServiceName) {
 	if g := s.groups[a]; g != nil {
 		names = namesOf(g.residents)
@@ -212,7 +213,9 @@ func (c PutService) apply(s *Snapshot) {
 	} else if v.Service.equal(&c.Service) {
 		return
 	}
-	confirmed := v.confirmedBy(&c.Service)
+	// Who has less than it wants comes before newcomers now, whose decisions are not
+	// published yet.
+	confirmed := v.confirmedBy(&c.Service) && len(v.waits)+len(v.queues) == 0
 	s.replace(v, c.Service)
 	if confirmed && !s.invites(v) {
 		s.agenda.touched[v] = true // nobody else has to think again
