@@ -86,6 +86,13 @@ func (j *judge) agreement(v Service, d Decision) error {
 		}
 		some = some || !leaving && here
 	}
+	for _, r := range j.services { // who waits to come back has a say, too
+		for _, a := range d.Holds {
+			if r.Name != v.Name && kept(r, a) && !agree(v, r) {
+				all, some = false, false
+			}
+		}
+	}
 	own := shareOf(wishOf(v).key)
 	switch {
 	case d.Record.Share == own && (some || v.Record.Share == own), d.Record.Share == v.Record.Share && (!all || len(d.Record.Kept) > 0):

@@ -173,9 +173,15 @@ func (c *comparison) raced(v Service, a netip.Addr) bool {
 		slices.ContainsFunc(j.residents(a), func(r Service) bool { return ofStranger(r.Name) && j.came(a)(r, v) < 0 })
 }
 
-// loses judges whether v lost an address that it would have, at any moment.
+// loses judges whether v lost an address that it would have, at any moment. Who did not
+// hold it when the stranger began comes back in the end: of two who claim one port the
+// stranger must first have been written to leave.
 func (c *comparison) loses(v Service, a netip.Addr) error {
-	for _, f := range c.with.frames {
+	frames := c.with.frames
+	if !holds(v, a) {
+		frames = frames[max(0, len(frames)-1):]
+	}
+	for _, f := range frames {
 		now, ok := f.services[v.Name]
 		if ok && now.UID == v.UID && holds(now, a) {
 			continue
