@@ -180,6 +180,11 @@ func (c *comparison) loses(v Service, a netip.Addr) error {
 	frames := c.with.frames
 	if !holds(v, a) {
 		frames = frames[max(0, len(frames)-1):]
+		for _, f := range c.idle.frames { // its seat may be over before it comes: then it only waits
+			if _, still := markOf(f.services[v.Name], a); !still {
+				return nil
+			}
+		}
 	}
 	for _, f := range frames {
 		now, ok := f.services[v.Name]
