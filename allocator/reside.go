@@ -210,23 +210,24 @@ func (s *Snapshot) across(a netip.Addr) bool {
 	return s.settings.AcrossNamespaces || p != nil && p.AcrossNamespaces
 }
 
-// before tells, where nothing but a seat is kept for r on the address, whether v, for
-// whom it is kept or recorded too, takes it back all the same: a seat that is kept for
-// another namespace bars nobody who was there; else who left first returns first.
+// before tells, where nothing but a seat is kept for r on the address, or r's status
+// lost the address, whether v, which was there too, takes it back all the same: neither
+// bars those of another namespace who were there; else who left first returns first.
 func (v *service) before(r *service, a netip.Addr) bool {
-	if len(r.Record.Kept) == 0 || v.mark(a) == nil || slices.Contains(r.Holds, a) || slices.Contains(r.comes, a) {
+	if v.mark(a) == nil || slices.Contains(r.Holds, a) || slices.Contains(r.comes, a) {
 		return false
 	}
 	of := func(s *service) int {
 		return slices.IndexFunc(s.Record.Kept, func(t Timer) bool { return t.Addr == a })
 	}
 	i, j := of(v), of(r)
+	m := r.mark(a)
 	switch {
-	case j < 0:
+	case j < 0 && (m == nil || !r.lost(*m)):
 		return false
 	case v.Name.Namespace != r.Name.Namespace:
 		return true
-	case i < 0:
+	case i < 0 || j < 0:
 		return false
 	}
 	x, y := v.Record.Kept[i].Since, r.Record.Kept[j].Since
