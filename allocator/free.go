@@ -76,27 +76,23 @@ func (s *Snapshot) taken(a netip.Addr) bool {
 // inUse says what uses an address that v holds or is to hold; "": nothing does but
 // Services of ours, and v itself.
 func (s *Snapshot) inUse(v *service, a netip.Addr) string {
-	for _, by := range s.used.at[a] {
-		if s.used.by[by].Service != v.Name {
-			return "it is used by " + by
-		}
-	}
-	return unfit(a)
+	return s.unfit(a, func(by ServiceName) bool { return by != v.Name })
 }
 
 // barsReturn says what keeps v from an address that is recorded for it: what another
 // Service names in its spec.externalIPs does not, for anybody might write that.
 func (s *Snapshot) barsReturn(a netip.Addr) string {
+	return s.unfit(a, func(by ServiceName) bool { return by == ServiceName{} })
+}
+
+// unfit says what uses an address, of those that count by the Service that names it, or
+// why no host can; "": nothing does, and one can.
+func (s *Snapshot) unfit(a netip.Addr, counts func(ServiceName) bool) string {
 	for _, by := range s.used.at[a] {
-		if s.used.by[by].Service == (ServiceName{}) {
+		if counts(s.used.by[by].Service) {
 			return "it is used by " + by
 		}
 	}
-	return unfit(a)
-}
-
-// unfit says why no host can use an address; "": one can.
-func unfit(a netip.Addr) string {
 	if as := uselessAs(a); as != "" {
 		return "no host can use it; it is of " + as
 	}
