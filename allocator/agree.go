@@ -157,7 +157,7 @@ func (d *draft) agrees(holds []netip.Addr) bool {
 		case !slices.Contains(d.v.Holds, a) || d.overwritten(&d.v.Service, a):
 			continue
 		case slices.ContainsFunc(d.groups[a].kept, func(r *service) bool {
-			return r != d.v && timed(r.Record.Kept, a) && r.request.share != d.v.request.share
+			return r != d.v && timed(r.Record.Kept, a) && (r.request.share != d.v.request.share || r.request.share == "")
 		}):
 			d.waitFor(d.v, waited{addr: a}) // nor does it leave those behind who wait to come back
 			return false
